@@ -1,0 +1,24 @@
+//! The words that every part shares: ids, time, money, identifiers, events, scope, errors.
+//!
+//! Absent on purpose: behaviour. A type here says what a thing is; the crates say what happens to it.
+
+mod error;
+mod event;
+mod id;
+mod identifier;
+mod money;
+mod scope;
+mod time;
+
+pub use error::{ErrorKind, Fault, Retry};
+pub use event::{
+    Event, EventKind, OrderChange, OrderLine, OrderStatus, Place, RawJson, RawJsonError,
+};
+pub use id::{
+    BrandId, IdSpace, IdentNo, MemberId, MemberNo, Offset, PartitionId, Position, SHARDS, ShardId,
+    SourceId, Token, Unit, UnitKind,
+};
+pub use identifier::{Identifier, IdentifierError};
+pub use money::{Currency, Money, MoneyError, UnitPrice};
+pub use scope::{BrandSet, FieldClass, Scope};
+pub use time::{Clock, ManualClock, SystemClock, Time};
