@@ -5,4 +5,7 @@
 //! the durable log ([`log`]), what caches it ([`store`]), and the shell that runs it all ([`runtime`]).
 
 pub mod log;
+pub mod machine;
 pub mod model;
+pub mod result;
+pub mod seal;

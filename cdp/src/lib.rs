@@ -1,1 +1,3 @@
+//! Who the member is and what we know: identity, profile, later rules, tags and segments.
 
+pub mod routed;

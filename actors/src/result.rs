@@ -1,0 +1,73 @@
+//! One batch's decision as it stands in the result log, and its frame.
+//!
+//! Layout of a frame (schema [`SCHEMA`]): `header_len u32 | header | sealed result part | outgoing payloads`. The header
+//! says who decided what slice and where each outgoing record lies, so that a reader finds its own without opening the
+//! rest. The result part (rows, timers, effects, delta, counters) is sealed with the day's key: it is needed only until
+//! every cache has it. Outgoing records carry their personal part sealed with the fragment's own key.
+
+mod frame;
+
+pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA};
+
+use serde::{Deserialize, Serialize};
+
+use crate::machine::{Counters, Effect, Outgoing, RowWrite, Timer};
+use crate::model::{Offset, PartitionId, ShardId, Time, Unit};
+
+/// A slice of a log partition that a batch consumed: offsets `from` (included) to `to` (excluded).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Slice {
+    /// `raw` partition for identity; the result log's partition for members.
+    pub partition: PartitionId,
+    /// First offset.
+    pub from: Offset,
+    /// One past the last.
+    pub to: Offset,
+}
+
+/// What stands before the sealed part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// Who decided.
+    pub unit: Unit,
+    /// The owner's epoch; a lower one after a higher one is ignored.
+    pub epoch: u64,
+    /// Dense number of this batch within the unit, from 1.
+    pub batch: u64,
+    /// Logic that decided.
+    pub logic: u16,
+    /// The batch's time.
+    pub now: Time,
+    /// Input consumed, in this order.
+    pub slices: Vec<Slice>,
+}
+
+/// The part that only caches need.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inner {
+    /// Row writes, in order.
+    pub rows: Vec<RowWrite>,
+    /// Timers set.
+    pub timers: Vec<Timer>,
+    /// Timers cancelled.
+    pub cancelled: Vec<(ShardId, u64)>,
+    /// Effect intents.
+    pub effects: Vec<Effect>,
+    /// Effect marks: key, finished.
+    pub effect_marks: Vec<(u64, bool)>,
+    /// The machine's memory delta.
+    pub delta: Vec<u8>,
+    /// Counter changes.
+    pub counters: Counters,
+}
+
+/// One batch's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BatchResult {
+    /// Who, when, which input.
+    pub header: Header,
+    /// For the caches.
+    pub inner: Inner,
+    /// For other units.
+    pub outgoing: Vec<Outgoing>,
+}

@@ -1,0 +1,238 @@
+//! The frame of a batch result: written once, read by caches whole and by units in part.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::{BatchResult, Header, Inner};
+use crate::machine::{Personal, Record, RecordAt, To};
+use crate::model::{ErrorKind, Fault, IdentNo, Position, ShardId, Unit, UnitKind};
+use crate::seal::{SealError, Sealer};
+
+/// Schema of result frames in the log.
+pub const SCHEMA: u16 = 0x0201;
+
+/// Why a frame does not read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FrameError {
+    /// The bytes are no frame of this schema.
+    #[error("result frame at {0}: {1}")]
+    Form(Position, String),
+    /// A sealed part does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+impl Fault for FrameError {
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::Corrupt
+    }
+    fn code(&self) -> &'static str {
+        "result_frame"
+    }
+}
+
+/// Where one outgoing record lies in the frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutgoingRef {
+    /// Receiver.
+    pub to: To,
+    /// Dense number from this unit to the receiver's unit, from 1.
+    pub number: u64,
+    /// Payload schema.
+    pub schema: u16,
+    /// Fragment whose key seals the personal part.
+    pub fragment: Option<IdentNo>,
+    envelope_len: u32,
+    personal_len: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    header: Header,
+    inner_len: u32,
+    outgoing: Vec<OutgoingRef>,
+}
+
+/// A frame read from the log: the header parsed, the rest still in place.
+#[derive(Debug, Clone)]
+pub struct Decoded {
+    /// Where it stands.
+    pub at: Position,
+    /// Who, when, which input.
+    pub header: Header,
+    refs: Vec<OutgoingRef>,
+    inner: Bytes,
+    body: Bytes,
+}
+
+impl BatchResult {
+    /// The frame's bytes. `number` gives each outgoing record its dense number, in order.
+    pub fn encode(
+        &self,
+        sealer: &dyn Sealer,
+        mut number: impl FnMut(&To) -> u64,
+    ) -> Result<Vec<u8>, SealError> {
+        let inner = to_bytes(&self.inner);
+        let mut sealed = Vec::with_capacity(inner.len() + 64);
+        sealer.seal_day(self.header.now, &inner, &mut sealed)?;
+        let mut body = Vec::with_capacity(self.outgoing.len() * 600);
+        let mut refs = Vec::with_capacity(self.outgoing.len());
+        for outgoing in &self.outgoing {
+            body.extend_from_slice(&outgoing.envelope);
+            let before = body.len();
+            if let Some((fragment, personal)) = &outgoing.personal {
+                sealer.seal_fragment(*fragment, personal, &mut body)?;
+            }
+            refs.push(OutgoingRef {
+                to: outgoing.to,
+                number: number(&outgoing.to),
+                schema: outgoing.schema,
+                fragment: outgoing.personal.as_ref().map(|(fragment, _)| *fragment),
+                envelope_len: len32(outgoing.envelope.len()),
+                personal_len: len32(body.len() - before),
+            });
+        }
+        let head = to_bytes(&Head {
+            header: self.header.clone(),
+            inner_len: len32(sealed.len()),
+            outgoing: refs,
+        });
+        let mut frame = Vec::with_capacity(4 + head.len() + sealed.len() + body.len());
+        frame.extend_from_slice(&len32(head.len()).to_le_bytes());
+        frame.extend_from_slice(&head);
+        frame.extend_from_slice(&sealed);
+        frame.extend_from_slice(&body);
+        Ok(frame)
+    }
+}
+
+impl Decoded {
+    /// Parses the header of a frame.
+    pub fn read(at: Position, frame: &Bytes) -> Result<Decoded, FrameError> {
+        let form = |what: &str| FrameError::Form(at, what.to_owned());
+        let len = frame.get(..4).ok_or_else(|| form("too short"))?;
+        let head_end = 4 + u32::from_le_bytes(len.try_into().expect("four bytes")) as usize;
+        let head = frame.get(4..head_end).ok_or_else(|| form("header cut"))?;
+        let head: Head = postcard::from_bytes(head).map_err(|error| form(&error.to_string()))?;
+        let inner_end = head_end + head.inner_len as usize;
+        if frame.len() < inner_end {
+            return Err(form("inner part cut"));
+        }
+        let body = frame.slice(inner_end..);
+        let wanted: usize = head.outgoing.iter().map(OutgoingRef::bytes).sum();
+        if body.len() != wanted {
+            return Err(form("outgoing part has another length than its table says"));
+        }
+        Ok(Decoded {
+            at,
+            header: head.header,
+            refs: head.outgoing,
+            inner: frame.slice(head_end..inner_end),
+            body,
+        })
+    }
+
+    /// Opens the inner part. `None`: its day key has been destroyed.
+    pub fn inner(&self, sealer: &dyn Sealer) -> Result<Option<Inner>, FrameError> {
+        let Some(plain) = sealer.open_day(&self.inner)? else {
+            return Ok(None);
+        };
+        postcard::from_bytes(&plain)
+            .map(Some)
+            .map_err(|error| FrameError::Form(self.at, error.to_string()))
+    }
+
+    /// All outgoing records' places.
+    pub fn refs(&self) -> &[OutgoingRef] {
+        &self.refs
+    }
+
+    /// The records for `unit` among `partitions` member partitions, opened, with their numbers, in order.
+    pub fn records_for(
+        &self,
+        unit: Unit,
+        partitions: u16,
+        sealer: &dyn Sealer,
+    ) -> Result<Vec<(u64, Record)>, FrameError> {
+        let mut records = Vec::new();
+        let mut start = 0;
+        for (index, outgoing) in self.refs.iter().enumerate() {
+            if outgoing.to.reaches(unit, partitions) {
+                let record = self.record(index, outgoing, start, sealer)?;
+                records.push((outgoing.number, record));
+            }
+            start += outgoing.bytes();
+        }
+        Ok(records)
+    }
+
+    /// One outgoing record by its number within the frame.
+    pub fn record_at(&self, index: usize, sealer: &dyn Sealer) -> Result<Record, FrameError> {
+        let outgoing = self
+            .refs
+            .get(index)
+            .ok_or_else(|| FrameError::Form(self.at, format!("no record {index}")))?;
+        let start = self.refs[..index].iter().map(OutgoingRef::bytes).sum();
+        self.record(index, outgoing, start, sealer)
+    }
+
+    fn record(
+        &self,
+        index: usize,
+        outgoing: &OutgoingRef,
+        start: usize,
+        sealer: &dyn Sealer,
+    ) -> Result<Record, FrameError> {
+        let envelope_end = start + outgoing.envelope_len as usize;
+        let personal = match outgoing.fragment {
+            None => Personal::None,
+            Some(fragment) => {
+                let sealed = &self.body[envelope_end..start + outgoing.bytes()];
+                match sealer.open_fragment(fragment, sealed)? {
+                    Some(plain) => Personal::Open(plain.into()),
+                    None => Personal::Erased,
+                }
+            }
+        };
+        Ok(Record {
+            at: RecordAt {
+                position: self.at,
+                index: len32(index),
+            },
+            schema: outgoing.schema,
+            shard: match outgoing.to {
+                To::Shard(shard) => shard,
+                To::Identity | To::Partition(_) | To::EveryPartition => ShardId(0),
+            },
+            envelope: self.body.slice(start..envelope_end),
+            personal,
+        })
+    }
+}
+
+impl OutgoingRef {
+    fn bytes(&self) -> usize {
+        self.envelope_len as usize + self.personal_len as usize
+    }
+}
+
+impl To {
+    /// Whether `unit` is (one of) the receivers.
+    pub fn reaches(&self, unit: Unit, partitions: u16) -> bool {
+        match (self, unit.kind) {
+            (To::Identity, UnitKind::Identity) => true,
+            (To::Shard(shard), UnitKind::Member) => shard.partition(partitions) == unit.partition,
+            (To::Partition(partition), UnitKind::Member) => *partition == unit.partition,
+            (To::EveryPartition, UnitKind::Member) => true,
+            _ => false,
+        }
+    }
+}
+
+fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("our own types always serialise")
+}
+
+fn len32(len: usize) -> u32 {
+    u32::try_from(len).expect("a frame is far below 4 GiB")
+}

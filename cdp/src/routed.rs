@@ -1,0 +1,207 @@
+//! What identity tells members' shards, and members' shards tell each other.
+//!
+//! Each form has a schema number; the envelope holds nothing personal, the personal part is sealed with the key of the
+//! fragment it is about. A record whose personal part is erased still applies: amounts stay, the person is gone.
+//!
+//! Moving a fragment (merge, unmerge, an order that gets its person): identity sends [`Expect`] to the new home and
+//! [`Release`] to the old one in the same batch; the old home answers with [`Data`] and forgets the rows. Events for the
+//! fragment that arrive at the new home before its data are kept there and joined with the data: facts of a fragment are
+//! mergeable in any order. A release that arrives while the fragment's data is still awaited waits for it.
+
+use actors::model::{
+    BrandId, EventKind, IdentNo, Identifier, MemberNo, OrderChange, Place, Position, RawJson,
+    SourceId, Time,
+};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// Schema numbers of the forms below (high byte 0x01; raise the low byte for a new version).
+pub mod schema {
+    /// [`super::EventHead`] and [`super::EventBody`].
+    pub const EVENT: u16 = 0x0110;
+    /// [`super::Expect`].
+    pub const EXPECT: u16 = 0x0120;
+    /// [`super::Release`].
+    pub const RELEASE: u16 = 0x0130;
+    /// [`super::Data`]; the rows are the personal part.
+    pub const DATA: u16 = 0x0140;
+    /// [`super::IdentityNote`] and, personal, its identifiers.
+    pub const NOTE: u16 = 0x0150;
+    /// A definition: JSON of `cdp::definition::Definition`, to every partition.
+    pub const DEFINITION: u16 = 0x0160;
+    /// A timer that fires: [`super::Fired`].
+    pub const FIRED: u16 = 0x0170;
+}
+
+/// An event for a member: the part without personal data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventHead {
+    /// The member that the event belongs to now.
+    pub member: MemberNo,
+    /// The fragment that owns the event: its strongest identifier.
+    pub fragment: IdentNo,
+    /// Where the raw record stands.
+    pub raw: Position,
+    /// Sort.
+    pub kind: EventKind,
+    /// Name.
+    pub name: Box<str>,
+    /// When it happened.
+    pub time: Time,
+    /// When we received it.
+    pub received: Time,
+    /// Source.
+    pub source: SourceId,
+    /// Brand.
+    pub brand: BrandId,
+    /// From a test source.
+    pub test: bool,
+    /// Order facts, if any.
+    pub order: Option<OrderPart>,
+    /// `true`: only the order facts are for this member (the event itself belongs to another one, or was sent to it
+    /// separately), so it makes no timeline row.
+    pub order_only: bool,
+}
+
+/// Order facts and who holds them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OrderPart {
+    /// The order's own identifier number: its name among the fragment's orders.
+    pub order: IdentNo,
+    /// The fragment that keeps the order: the identifier it is attached to, or `order` itself without a person.
+    pub holder: IdentNo,
+    /// What the event says of it.
+    pub change: OrderChange,
+}
+
+/// An event for a member: the personal part.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EventBody {
+    /// The sender's message id.
+    pub message_id: Box<str>,
+    /// Normalised identifiers, strongest first.
+    pub identifiers: Vec<Identifier>,
+    /// Attributes told.
+    pub traits: Option<RawJson>,
+    /// Properties.
+    pub properties: Option<RawJson>,
+    /// Context.
+    pub context: Option<RawJson>,
+    /// Place.
+    pub place: Option<Place>,
+}
+
+/// What moves between members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Moved {
+    /// A whole fragment: its cell, timeline and the orders it holds.
+    Fragment(IdentNo),
+    /// One order: from the holder `from` to the holder `to`.
+    Order {
+        /// The order.
+        order: IdentNo,
+        /// Its old holder.
+        from: IdentNo,
+        /// Its new holder.
+        to: IdentNo,
+    },
+}
+
+/// To the new home: data will come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expect {
+    /// Unique number of this move.
+    pub movement: u64,
+    /// The new member.
+    pub member: MemberNo,
+    /// What comes.
+    pub moved: Moved,
+    /// The member it comes from.
+    pub from: MemberNo,
+}
+
+/// To the old home: hand over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Release {
+    /// Unique number of this move.
+    pub movement: u64,
+    /// The old member.
+    pub member: MemberNo,
+    /// What goes.
+    pub moved: Moved,
+    /// The member it goes to.
+    pub to: MemberNo,
+}
+
+/// From the old home to the new one. Large fragments come in several; `last` closes the move.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Data {
+    /// The move.
+    pub movement: u64,
+    /// The new member.
+    pub member: MemberNo,
+    /// What comes.
+    pub moved: Moved,
+    /// Whether this is the last part.
+    pub last: bool,
+}
+
+/// Rows of a fragment on the move: space, key behind (member, fragment), value. The personal part of [`Data`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataRows(pub Vec<(u8, Bytes, Bytes)>);
+
+/// A change of who the member is, for the timeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IdentityNote {
+    /// The member whose timeline shows it.
+    pub member: MemberNo,
+    /// The fragment it is filed under.
+    pub fragment: IdentNo,
+    /// What happened.
+    pub what: NoteKind,
+    /// When.
+    pub time: Time,
+    /// The other member, for merges and unmerges.
+    pub other: Option<MemberNo>,
+    /// The event that caused it.
+    pub cause: Position,
+}
+
+/// Sorts of identity change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteKind {
+    /// An identifier joined the member.
+    Linked,
+    /// Another member was merged into this one.
+    Merged,
+    /// An identifier was left out in a conflict.
+    Conflict,
+    /// Identifiers were taken out.
+    Unmerged,
+    /// A separation was lifted.
+    Rejoined,
+}
+
+/// A timer came due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fired {
+    /// The timer's id within the shard.
+    pub id: u64,
+    /// When it was due.
+    pub at: Time,
+    /// Handed back.
+    pub payload: Bytes,
+}
+
+/// Encodes any of the forms.
+pub fn encode<T: Serialize>(form: &T) -> Bytes {
+    postcard::to_stdvec(form)
+        .expect("our own types always serialise")
+        .into()
+}
+
+/// Reads any of the forms. `None`: the bytes are of another form, which only a bug or damage can cause.
+pub fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Option<T> {
+    postcard::from_bytes(bytes).ok()
+}
