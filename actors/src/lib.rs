@@ -7,5 +7,7 @@
 pub mod log;
 pub mod machine;
 pub mod model;
+pub mod raw;
 pub mod result;
+pub mod runtime;
 pub mod seal;

@@ -11,7 +11,7 @@ pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA};
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Counters, Effect, Outgoing, RowWrite, Timer};
+use crate::machine::{Counters, Effect, Outgoing, RecordAt, RowWrite, Timer};
 use crate::model::{Offset, PartitionId, ShardId, Time, Unit};
 
 /// A slice of a log partition that a batch consumed: offsets `from` (included) to `to` (excluded).
@@ -40,6 +40,8 @@ pub struct Header {
     pub now: Time,
     /// Input consumed, in this order.
     pub slices: Vec<Slice>,
+    /// Parked records that were tried again, before the slices.
+    pub retried: Vec<RecordAt>,
 }
 
 /// The part that only caches need.

@@ -1,0 +1,6 @@
+//! The shell: what feeds machines, commits their decisions and keeps them alive.
+
+pub mod core;
+pub mod feed;
+pub mod gate;
+pub mod progress;

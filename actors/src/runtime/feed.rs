@@ -1,0 +1,265 @@
+//! Input of units: identity reads the raw log, members read what is addressed to them in the result log.
+//!
+//! Units pull by position, so a slow unit holds no memory and a restart needs no other path than the usual one.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::core::{Batch, Input};
+use crate::log::{Log, LogError};
+use crate::machine::{Record, RecordAt};
+use crate::model::{ErrorKind, Fault, Offset, PartitionId, Position, Unit, UnitKind};
+use crate::raw;
+use crate::result::{Decoded, FrameError, Slice};
+use crate::seal::Sealer;
+
+/// The one partition of the embedded result log.
+pub const RESULTS: PartitionId = PartitionId(0);
+
+/// Bytes read from a log at once. Enough for a full batch, little enough to keep in cache.
+const READ_BYTES: usize = 4 << 20;
+
+/// Decoded frames kept for the other units of the node, which read the same frames at about the same time.
+const FRAMES_CACHED: usize = 64;
+
+/// Why input cannot be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FeedError {
+    /// The log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl Fault for FeedError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            FeedError::Log(error) => error.kind(),
+            FeedError::Frame(error) => error.kind(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            FeedError::Log(error) => error.code(),
+            FeedError::Frame(error) => error.code(),
+        }
+    }
+}
+
+/// Reads input for all units of a node.
+pub struct Feeds {
+    raw: Arc<dyn Log>,
+    results: Arc<dyn Log>,
+    sealer: Arc<dyn Sealer>,
+    partitions: u16,
+    frames: Mutex<VecDeque<Arc<Decoded>>>,
+}
+
+impl Feeds {
+    /// Feeds over the two logs. `partitions` is the number of member partitions.
+    pub fn new(
+        raw: Arc<dyn Log>,
+        results: Arc<dyn Log>,
+        sealer: Arc<dyn Sealer>,
+        partitions: u16,
+    ) -> Self {
+        Feeds {
+            raw,
+            results,
+            sealer,
+            partitions,
+            frames: Mutex::default(),
+        }
+    }
+
+    /// The next input of a unit behind `consumed`: about `records_max` records. An empty batch with slices moves the
+    /// position over frames that hold nothing for the unit.
+    pub fn next(
+        &self,
+        unit: Unit,
+        consumed: &BTreeMap<PartitionId, Offset>,
+        records_max: usize,
+    ) -> Result<Batch, FeedError> {
+        match unit.kind {
+            UnitKind::Identity => self.raw_batch(consumed, records_max),
+            UnitKind::Member => self.member_batch(unit, consumed, records_max),
+        }
+    }
+
+    /// The same slices again, for a replay.
+    pub fn again(&self, unit: Unit, slices: &[Slice]) -> Result<Batch, FeedError> {
+        let mut batch = Batch {
+            slices: slices.to_vec(),
+            ..Batch::default()
+        };
+        for slice in slices {
+            match unit.kind {
+                UnitKind::Identity => self.raw_slice(*slice, &mut batch.inputs)?,
+                UnitKind::Member => {
+                    let mut at = slice.from;
+                    while at < slice.to {
+                        let frame = self.frame(at)?;
+                        self.take(unit, &frame, &mut batch.inputs)?;
+                        at = Offset(at.0 + 1);
+                    }
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// One record by its place: of the raw log for identity, of a result frame for members.
+    pub fn record(&self, unit: Unit, at: RecordAt) -> Result<Record, FeedError> {
+        match unit.kind {
+            UnitKind::Identity => self.raw_record(at.position),
+            UnitKind::Member => {
+                let frame = self.frame(at.position.offset)?;
+                Ok(frame.record_at(at.index as usize, &*self.sealer)?)
+            }
+        }
+    }
+
+    /// One raw record, opened.
+    pub fn raw_record(&self, position: Position) -> Result<Record, FeedError> {
+        let stored = self.raw.read(position.partition, position.offset, 1)?;
+        let stored = first(stored, position)?;
+        Ok(raw::open(position, &stored.record, &*self.sealer)?)
+    }
+
+    /// A decoded frame of the result log, cached while it is fresh.
+    pub fn frame(&self, offset: Offset) -> Result<Arc<Decoded>, FeedError> {
+        if let Some(frame) = self.cached(offset) {
+            return Ok(frame);
+        }
+        let position = Position {
+            partition: RESULTS,
+            offset,
+        };
+        let stored = first(self.results.read(RESULTS, offset, 1)?, position)?;
+        let frame = Arc::new(Decoded::read(position, &stored.record.payload)?);
+        self.remember(&frame);
+        Ok(frame)
+    }
+
+    fn raw_batch(
+        &self,
+        consumed: &BTreeMap<PartitionId, Offset>,
+        records_max: usize,
+    ) -> Result<Batch, FeedError> {
+        let mut batch = Batch::default();
+        // Commands first (partition 0), then events: a command is never stuck behind a flood.
+        for partition in (0..self.raw.partitions()).map(PartitionId) {
+            let from = consumed.get(&partition).copied().unwrap_or_default();
+            let room = records_max.saturating_sub(batch.inputs.len());
+            let to = Offset(self.raw.end(partition).0.min(from.0 + room as u64));
+            if from < to {
+                let before = batch.inputs.len();
+                self.raw_slice(
+                    Slice {
+                        partition,
+                        from,
+                        to,
+                    },
+                    &mut batch.inputs,
+                )?;
+                let read = (batch.inputs.len() - before) as u64;
+                batch.slices.push(Slice {
+                    partition,
+                    from,
+                    to: Offset(from.0 + read),
+                });
+            }
+        }
+        Ok(batch)
+    }
+
+    fn raw_slice(&self, slice: Slice, inputs: &mut Vec<Input>) -> Result<(), FeedError> {
+        let mut at = slice.from;
+        while at < slice.to {
+            let stored = self.raw.read(slice.partition, at, READ_BYTES)?;
+            if stored.is_empty() {
+                break;
+            }
+            for stored in stored {
+                if stored.offset >= slice.to {
+                    break;
+                }
+                let position = Position {
+                    partition: slice.partition,
+                    offset: stored.offset,
+                };
+                inputs.push(Input {
+                    record: raw::open(position, &stored.record, &*self.sealer)?,
+                    from: None,
+                });
+                at = Offset(stored.offset.0 + 1);
+            }
+        }
+        Ok(())
+    }
+
+    fn member_batch(
+        &self,
+        unit: Unit,
+        consumed: &BTreeMap<PartitionId, Offset>,
+        records_max: usize,
+    ) -> Result<Batch, FeedError> {
+        let from = consumed.get(&RESULTS).copied().unwrap_or_default();
+        let end = self.results.end(RESULTS);
+        let mut batch = Batch::default();
+        let mut at = from;
+        while at < end && batch.inputs.len() < records_max {
+            let frame = self.frame(at)?;
+            self.take(unit, &frame, &mut batch.inputs)?;
+            at = Offset(at.0 + 1);
+        }
+        if from < at {
+            batch.slices.push(Slice {
+                partition: RESULTS,
+                from,
+                to: at,
+            });
+        }
+        Ok(batch)
+    }
+
+    fn take(&self, unit: Unit, frame: &Decoded, inputs: &mut Vec<Input>) -> Result<(), FeedError> {
+        let from = frame.header.unit;
+        let records = frame.records_for(unit, self.partitions, &*self.sealer)?;
+        inputs.extend(records.into_iter().map(|(number, record)| Input {
+            record,
+            from: Some((from, number)),
+        }));
+        Ok(())
+    }
+
+    fn cached(&self, offset: Offset) -> Option<Arc<Decoded>> {
+        let frames = self.frames.lock();
+        frames
+            .iter()
+            .rev()
+            .find(|frame| frame.at.offset == offset)
+            .cloned()
+    }
+
+    fn remember(&self, frame: &Arc<Decoded>) {
+        let mut frames = self.frames.lock();
+        if frames.len() == FRAMES_CACHED {
+            frames.pop_front();
+        }
+        frames.push_back(frame.clone());
+    }
+}
+
+fn first(
+    stored: Vec<crate::log::Stored>,
+    position: Position,
+) -> Result<crate::log::Stored, FeedError> {
+    stored.into_iter().next().ok_or_else(|| {
+        FrameError::Form(position, "there is no record at this position yet".into()).into()
+    })
+}
