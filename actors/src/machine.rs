@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::model::{ErrorKind, Fault, IdentNo, PartitionId, Position, ShardId, Time};
+use crate::model::{ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, ShardId, Time};
 
 /// Which table of rows. The upper three bits choose the keyspace of the store, the whole byte begins the key.
 #[derive(
@@ -164,6 +164,20 @@ pub struct Timer {
     pub payload: Bytes,
 }
 
+/// The record that a timer comes back as: schema [`FIRED`], to the shard that set it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Fired {
+    /// The timer's id within the shard.
+    pub id: u64,
+    /// When it was due.
+    pub at: Time,
+    /// Handed back.
+    pub payload: Bytes,
+}
+
+/// Schema of [`Fired`].
+pub const FIRED: u16 = 0x0170;
+
 /// What a timer does when it is found overdue after downtime.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Misfire {
@@ -272,4 +286,11 @@ pub trait Machine: Send {
 
     /// Which logic decided: goes into every result, so that a replay knows.
     fn logic_version(&self) -> u16;
+
+    /// Writes memory that is not rows to disk, so that a restart absorbs only results from `at` (an offset of the result
+    /// log) on. Called between batches. Machines whose memory is rows have nothing to do.
+    fn checkpoint(&mut self, at: Offset) -> Result<(), String> {
+        let _ = at;
+        Ok(())
+    }
 }

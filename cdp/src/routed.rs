@@ -29,8 +29,8 @@ pub mod schema {
     pub const NOTE: u16 = 0x0150;
     /// A definition: JSON of `cdp::definition::Definition`, to every partition.
     pub const DEFINITION: u16 = 0x0160;
-    /// A timer that fires: [`super::Fired`].
-    pub const FIRED: u16 = 0x0170;
+    /// A timer that fires: [`actors::machine::Fired`].
+    pub const FIRED: u16 = actors::machine::FIRED;
 }
 
 /// An event for a member: the part without personal data.
@@ -181,17 +181,6 @@ pub enum NoteKind {
     Unmerged,
     /// A separation was lifted.
     Rejoined,
-}
-
-/// A timer came due.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Fired {
-    /// The timer's id within the shard.
-    pub id: u64,
-    /// When it was due.
-    pub at: Time,
-    /// Handed back.
-    pub payload: Bytes,
 }
 
 /// Encodes any of the forms.

@@ -1,0 +1,391 @@
+//! One unit at work: read input, decide, commit, and only then let anything leave.
+//!
+//! A runner has no thread. [`Runner::turn`] does what can be done now and returns; it is called again when input, a
+//! commit or the store has moved. At most one batch is on its way into the result log; the next one is decided
+//! meanwhile. So frames of a unit stand in the log in the order of their decisions, whatever an append answers.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::core::{Batch, StepError, UnitCore, numbering, parked};
+use super::feed::{FeedError, Feeds, RESULTS};
+use super::progress::Progress;
+use crate::log::{Log, LogError, LogRecord};
+use crate::machine::{RowWrite, Rows, RowsError};
+use crate::model::{Offset, PartitionId, Time, Unit};
+use crate::result::{self, BatchResult};
+use crate::seal::{SealError, Sealer};
+use crate::store::{Overlay, rows_of};
+
+/// Records that one unit decides together. Larger batches hide a stuck unit for too long and delay the first of them;
+/// smaller ones spend the time in fsync.
+pub const BATCH_RECORDS_MAX: usize = 2_048;
+
+/// Rows on their way into the store above which units wait. Bounds the memory of what is committed and not yet stored.
+pub const BACKLOG_BYTES_MAX: u64 = 256 << 20;
+
+type Consumed = BTreeMap<PartitionId, Offset>;
+
+/// What a runner needs of the store of rows.
+pub trait RowCache: Send + Sync + 'static {
+    /// Rows as stored now.
+    fn rows(&self) -> Box<dyn Rows + '_>;
+    /// Rows of the committed result at `at`; called in order of `at` and never blocks.
+    fn push(&self, at: Offset, rows: Arc<Vec<RowWrite>>, bytes: u64);
+    /// All results below are stored.
+    fn end(&self) -> Offset;
+    /// Bytes pushed and not yet stored.
+    fn backlog_bytes(&self) -> u64;
+}
+
+/// What runners of a node share.
+pub struct Shared {
+    /// Input.
+    pub feeds: Feeds,
+    /// Where results go.
+    pub results: Arc<dyn Log>,
+    /// Seals them.
+    pub sealer: Arc<dyn Sealer>,
+    /// Caches their rows.
+    pub store: Arc<dyn RowCache>,
+    /// Tells how far units are.
+    pub progress: Arc<Progress>,
+    /// Member partitions.
+    pub partitions: u16,
+    /// Epoch of this owner.
+    pub epoch: u64,
+}
+
+/// Why a unit stands still. Nothing committed is touched.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum RunError {
+    /// Input cannot be read.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// A batch cannot be decided.
+    #[error(transparent)]
+    Step(#[from] StepError),
+    /// A result cannot be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// A result cannot be appended.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+impl RunError {
+    /// Whether the next turn may succeed with the unit as it is.
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            RunError::Log(LogError::Full) | RunError::Step(StepError::Rows(RowsError(_)))
+        )
+    }
+}
+
+/// What a turn came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// Something moved: turn again.
+    Moved,
+    /// Nothing to do until woken.
+    Idle,
+}
+
+/// State of the one append that may be on its way. The log's writer thread answers into it.
+#[derive(Debug, Clone)]
+enum Commit {
+    None,
+    OnItsWay,
+    Done(Offset),
+    Failed(LogError),
+}
+
+/// A decided batch that is not yet durable.
+struct Ready {
+    frame: LogRecord,
+    rows: Arc<Vec<RowWrite>>,
+    rows_bytes: u64,
+    sends: bool,
+    batch: u64,
+    consumed: Consumed,
+}
+
+/// One unit at work.
+pub struct Runner {
+    core: UnitCore,
+    shared: Arc<Shared>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+    overlay: Overlay,
+    /// Committed batches whose rows may still be in the overlay: batch number and offset.
+    uncached: VecDeque<(u64, Offset)>,
+    commit: Arc<Mutex<Commit>>,
+    appended: Option<Ready>,
+    /// Decided and to be appended, in order; at most two, after an append that failed.
+    queue: VecDeque<Ready>,
+    /// Position behind frames that held nothing for this unit; ahead of the committed one.
+    seen: Consumed,
+    reported: Consumed,
+    batch_records_max: usize,
+    retry_parked: Option<Option<u64>>,
+    last_frame: Option<Offset>,
+}
+
+impl Runner {
+    /// A runner at the committed state of `core`. `wake` is called (from any thread) when a turn can do something.
+    pub fn new(core: UnitCore, shared: Arc<Shared>, wake: Arc<dyn Fn() + Send + Sync>) -> Self {
+        let seen = core.state().consumed.clone();
+        let unit = core.unit();
+        let state = core.state();
+        let (consumed, batches) = (state.consumed.clone(), state.batch);
+        shared.progress.report(unit, |progress| {
+            progress.consumed = consumed;
+            progress.batches = batches;
+            progress.stopped = None;
+        });
+        Runner {
+            core,
+            shared,
+            wake,
+            overlay: Overlay::default(),
+            uncached: VecDeque::new(),
+            commit: Arc::new(Mutex::new(Commit::None)),
+            appended: None,
+            queue: VecDeque::new(),
+            reported: seen.clone(),
+            seen,
+            batch_records_max: BATCH_RECORDS_MAX,
+            retry_parked: None,
+            last_frame: None,
+        }
+    }
+
+    /// Who this is.
+    pub fn unit(&self) -> Unit {
+        self.core.unit()
+    }
+
+    /// The unit's core.
+    pub fn core(&self) -> &UnitCore {
+        &self.core
+    }
+
+    /// Sets the batch size; the crash-loop guard goes down to 1.
+    pub fn batch_records_max(&mut self, records: usize) {
+        self.batch_records_max = records.max(1);
+    }
+
+    /// Tries parked records again (of one key, or all) with the next batch.
+    pub fn retry_parked(&mut self, key: Option<u64>) {
+        self.retry_parked = Some(key);
+    }
+
+    /// Nothing decided waits for its commit.
+    pub fn settled(&self) -> bool {
+        self.appended.is_none() && self.queue.is_empty()
+    }
+
+    /// Writes the machine's memory to disk when no batch is in between. Answers the position it stands at.
+    pub fn checkpoint(&mut self) -> Option<Result<Offset, String>> {
+        if !self.settled() {
+            return None;
+        }
+        let at = Offset(self.last_frame?.0 + 1);
+        Some(self.core.machine_mut().checkpoint(at).map(|()| at))
+    }
+
+    /// Does what can be done now. `decide` false: only finishes what is on its way (drain).
+    pub fn turn(&mut self, now: Time, decide: bool) -> Result<Turn, RunError> {
+        let mut moved = self.take_commit()?;
+        self.evict();
+        if decide && self.queue.is_empty() {
+            moved |= self.decide(now)?;
+        }
+        if self.appended.is_none()
+            && let Some(ready) = self.queue.pop_front()
+        {
+            self.append(ready);
+            moved = true;
+        }
+        self.report_seen();
+        Ok(if moved { Turn::Moved } else { Turn::Idle })
+    }
+
+    /// What the log answered to the append on its way.
+    fn take_commit(&mut self) -> Result<bool, RunError> {
+        let answer = {
+            let mut commit = self.commit.lock();
+            match &*commit {
+                Commit::None | Commit::OnItsWay => return Ok(false),
+                Commit::Done(_) | Commit::Failed(_) => {
+                    std::mem::replace(&mut *commit, Commit::None)
+                }
+            }
+        };
+        let appended = self
+            .appended
+            .take()
+            .expect("an answered commit has its batch");
+        match answer {
+            Commit::Done(at) => {
+                self.uncached.push_back((appended.batch, at));
+                self.last_frame = Some(at);
+                Ok(true)
+            }
+            Commit::Failed(error) => {
+                // Nothing of the group was written: the same frame goes again, before any later one.
+                self.queue.push_front(appended);
+                Err(error.into())
+            }
+            Commit::None | Commit::OnItsWay => Ok(false),
+        }
+    }
+
+    fn evict(&mut self) {
+        let end = self.shared.store.end();
+        while let Some((batch, at)) = self.uncached.front().copied()
+            && at < end
+        {
+            self.uncached.pop_front();
+            self.overlay.evict(batch);
+        }
+    }
+
+    fn decide(&mut self, now: Time) -> Result<bool, RunError> {
+        if self.shared.store.backlog_bytes() > BACKLOG_BYTES_MAX {
+            return Ok(false);
+        }
+        let unit = self.core.unit();
+        let mut batch = self
+            .shared
+            .feeds
+            .next(unit, &self.seen, self.batch_records_max)?;
+        self.add_parked(&mut batch)?;
+        if batch.inputs.is_empty() {
+            return Ok(self.read_on(&batch));
+        }
+        // Frames that held nothing are part of the slice, so that slices have no gap.
+        if let (Some(slice), Some(committed)) = (
+            batch.slices.first_mut(),
+            self.core.state().consumed.get(&RESULTS),
+        ) && unit != Unit::IDENTITY
+        {
+            slice.from = *committed;
+        }
+        let sent_before = self.core.state().sent.clone();
+        let stored = self.shared.store.rows();
+        let rows = self.overlay.over(&*stored);
+        let result = self.core.step(&rows, &batch, now, self.shared.epoch)?;
+        drop(rows);
+        drop(stored);
+        self.seen = self.core.state().consumed.clone();
+        let ready = self.prepare(result, sent_before)?;
+        self.queue.push_back(ready);
+        Ok(true)
+    }
+
+    /// Puts parked records at the front of the batch when a retry was asked for.
+    fn add_parked(&mut self, batch: &mut Batch) -> Result<(), RunError> {
+        let Some(key) = self.retry_parked.take() else {
+            return Ok(());
+        };
+        let unit = self.core.unit();
+        let stored = self.shared.store.rows();
+        let rows = self.overlay.over(&*stored);
+        let waiting = parked(&rows, unit, key).map_err(StepError::from)?;
+        let mut inputs = Vec::with_capacity(waiting.len() + batch.inputs.len());
+        for (_, at) in waiting {
+            inputs.push(super::core::Input {
+                record: self.shared.feeds.record(unit, at)?,
+                from: None,
+            });
+        }
+        batch.retried = inputs.len();
+        inputs.append(&mut batch.inputs);
+        batch.inputs = inputs;
+        Ok(())
+    }
+
+    /// The log moved on without anything for this unit: remember it, without a commit.
+    fn read_on(&mut self, batch: &Batch) -> bool {
+        let mut moved = false;
+        for slice in &batch.slices {
+            moved |= self.seen.insert(slice.partition, slice.to) != Some(slice.to);
+        }
+        moved
+    }
+
+    fn report_seen(&mut self) {
+        if self.settled() && self.seen != self.reported {
+            self.reported = self.seen.clone();
+            let seen = self.seen.clone();
+            self.shared
+                .progress
+                .report(self.core.unit(), |progress| progress.consumed = seen);
+        }
+    }
+
+    fn prepare(
+        &mut self,
+        result: BatchResult,
+        sent_before: BTreeMap<Unit, u64>,
+    ) -> Result<Ready, RunError> {
+        let payload = result.encode(
+            &*self.shared.sealer,
+            numbering(sent_before, self.shared.partitions),
+        )?;
+        let rows = Arc::new(rows_of(&result.inner));
+        self.overlay.insert(result.header.batch, &rows);
+        let rows_bytes = rows
+            .iter()
+            .map(|row| 64 + row.key.len() + row.value.as_ref().map_or(0, |value| value.len()))
+            .sum::<usize>() as u64;
+        Ok(Ready {
+            frame: LogRecord {
+                schema: result::SCHEMA,
+                payload: payload.into(),
+            },
+            rows,
+            rows_bytes,
+            sends: !result.outgoing.is_empty(),
+            batch: result.header.batch,
+            consumed: self.core.state().consumed.clone(),
+        })
+    }
+
+    fn append(&mut self, ready: Ready) {
+        *self.commit.lock() = Commit::OnItsWay;
+        let commit = self.commit.clone();
+        let shared = self.shared.clone();
+        let wake = self.wake.clone();
+        let unit = self.core.unit();
+        let rows = ready.rows.clone();
+        let (rows_bytes, sends, batch) = (ready.rows_bytes, ready.sends, ready.batch);
+        let consumed = ready.consumed.clone();
+        let frame = ready.frame.clone();
+        self.appended = Some(ready);
+        let done = move |answer: Result<Offset, LogError>| {
+            let answer = match answer {
+                Ok(at) => {
+                    shared.store.push(at, rows, rows_bytes);
+                    shared.progress.report(unit, |progress| {
+                        progress.consumed = consumed;
+                        progress.batches = batch;
+                        if sends {
+                            progress.last_sent = Some(at);
+                        }
+                    });
+                    Commit::Done(at)
+                }
+                Err(error) => Commit::Failed(error),
+            };
+            *commit.lock() = answer;
+            wake();
+        };
+        self.shared
+            .results
+            .append(RESULTS, vec![frame], Box::new(done));
+    }
+}
