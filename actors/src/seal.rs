@@ -5,6 +5,17 @@
 //! them. Fragment numbers are dense, so their secrets stand in block files of 4,096, each made ahead of use with one
 //! fsync; erasing rewrites a block without the secret (no tombstone, no old copy).
 
+mod cipher;
+mod day;
+mod file;
+mod fragment;
+mod memory;
+mod ring;
+
+pub use day::day_of;
+pub use memory::TestSealer;
+pub use ring::{BLOCKS_MAPPED_MAX, KeyRing};
+
 use crate::model::{ErrorKind, Fault, IdentNo, Time};
 
 /// Days that a day key is kept. The stated delay of an erase for raw bytes.
