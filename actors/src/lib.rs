@@ -11,3 +11,4 @@ pub mod raw;
 pub mod result;
 pub mod runtime;
 pub mod seal;
+pub mod testkit;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use crate::model::{ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, ShardId, Time};
+use crate::model::{ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, ShardId, Time, Unit};
 
 /// Which table of rows. The upper three bits choose the keyspace of the store, the whole byte begins the key.
 #[derive(
@@ -293,4 +293,22 @@ pub trait Machine: Send {
         let _ = at;
         Ok(())
     }
+}
+
+/// A machine as it comes from its maker.
+pub struct Made {
+    /// The machine.
+    pub machine: Box<dyn Machine>,
+    /// For machines with memory of their own: results below this offset of the result log are in it already. `None`: its
+    /// memory is rows only, there is nothing to absorb.
+    pub absorbed: Option<Offset>,
+}
+
+/// Makes machines: at start, and again when a unit is rebuilt.
+pub trait Machines: Send + Sync + 'static {
+    /// The machine of a unit, with whatever memory its last checkpoint holds. `rows` is the store as it stands.
+    fn make(&self, unit: Unit, rows: &dyn Rows) -> Result<Made, String>;
+
+    /// The raw record that carries a due timer through identity to its shard (identity answers with [`FIRED`]).
+    fn timer_record(&self, timer: &Timer) -> crate::raw::RawRecord;
 }

@@ -3,4 +3,9 @@
 pub mod core;
 pub mod feed;
 pub mod gate;
+pub mod overlay;
 pub mod progress;
+pub mod restore;
+pub mod runner;
+pub mod timers;
+pub mod worker;

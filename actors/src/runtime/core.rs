@@ -10,8 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
+use super::timers;
 use crate::machine::{
-    Counters, Machine, Outgoing, Record, RecordAt, RowWrite, Rows, RowsError, Space, To, WriteSet,
+    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, RowWrite, Rows, RowsError, Space,
+    To, WriteSet,
 };
 use crate::model::{Offset, PartitionId, Time, Unit};
 use crate::result::{BatchResult, Header, Inner, Slice};
@@ -144,7 +146,20 @@ impl UnitCore {
             *next.counters.entry(name.clone()).or_default() += by;
         }
         let outgoing = self.address(&mut next, out.outgoing);
-        out.rows.push(RowWrite {
+        let mut inner = Inner {
+            rows: out.rows,
+            timers: out.timers,
+            cancelled: out.cancelled,
+            effects: out.effects,
+            effect_marks: out.effect_marks,
+            delta: out.delta,
+            counters: out.counters,
+        };
+        timers::rows_of(&mut inner, rows).map_err(|error| StepError::Broken {
+            unit: self.unit,
+            what: error.to_string(),
+        })?;
+        inner.rows.push(RowWrite {
             space: Space::UNITS,
             key: unit_key(self.unit),
             value: Some(encode_state(&next)),
@@ -163,15 +178,7 @@ impl UnitCore {
                     .map(|input| input.record.at)
                     .collect(),
             },
-            inner: Inner {
-                rows: out.rows,
-                timers: out.timers,
-                cancelled: out.cancelled,
-                effects: out.effects,
-                effect_marks: out.effect_marks,
-                delta: out.delta,
-                counters: out.counters,
-            },
+            inner,
             outgoing,
         })
     }
@@ -230,7 +237,7 @@ impl UnitCore {
                         parked_now.contains(&key)
                             || (index >= batch.retried && parked.contains(&key))
                     });
-                    if !waits {
+                    if !waits && fires(rows, record, now, &mut out)? {
                         machine.apply(rows, record, &mut out)?;
                     }
                 }
@@ -334,6 +341,29 @@ impl UnitCore {
 
     fn receiver(&self, to: &To) -> Unit {
         receiver(to, self.partitions)
+    }
+}
+
+/// Whether the machine sees the record. A timer's record counts once: the timer must still stand at that time.
+fn fires(
+    rows: &dyn Rows,
+    record: &Record,
+    now: Time,
+    out: &mut WriteSet,
+) -> Result<bool, RowsError> {
+    if record.schema != FIRED {
+        return Ok(true);
+    }
+    let Ok(fired) = postcard::from_bytes::<Fired>(&record.envelope) else {
+        return Ok(false);
+    };
+    let again = out.cancelled.contains(&(record.shard, fired.id));
+    match timers::due(rows, record.shard, &fired, now)? {
+        Some(acts) if !again => {
+            out.cancelled.push((record.shard, fired.id));
+            Ok(acts)
+        }
+        _ => Ok(false),
     }
 }
 

@@ -11,13 +11,13 @@ use parking_lot::Mutex;
 
 use super::core::{Batch, StepError, UnitCore, numbering, parked};
 use super::feed::{FeedError, Feeds, RESULTS};
+use super::overlay::Overlay;
 use super::progress::Progress;
 use crate::log::{Log, LogError, LogRecord};
 use crate::machine::{RowWrite, Rows, RowsError};
 use crate::model::{Offset, PartitionId, Time, Unit};
 use crate::result::{self, BatchResult};
 use crate::seal::{SealError, Sealer};
-use crate::store::{Overlay, rows_of};
 
 /// Records that one unit decides together. Larger batches hide a stuck unit for too long and delay the first of them;
 /// smaller ones spend the time in fsync.
@@ -336,12 +336,9 @@ impl Runner {
             &*self.shared.sealer,
             numbering(sent_before, self.shared.partitions),
         )?;
-        let rows = Arc::new(rows_of(&result.inner));
+        let rows = Arc::new(result.inner.rows);
         self.overlay.insert(result.header.batch, &rows);
-        let rows_bytes = rows
-            .iter()
-            .map(|row| 64 + row.key.len() + row.value.as_ref().map_or(0, |value| value.len()))
-            .sum::<usize>() as u64;
+        let rows_bytes = super::restore::rows_bytes(&rows);
         Ok(Ready {
             frame: LogRecord {
                 schema: result::SCHEMA,

@@ -1,1 +1,318 @@
+//! The contract under faults: a small ledger over two kinds of unit, driven by the simulated world.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::machine::{Machines, Made, Personal, Timer};
+use crate::model::{IdentNo, ShardId};
+use crate::raw::{CONTROL, RawRecord};
+use crate::seal::TestSealer;
+use crate::testkit::{Faults, SimStore, World};
+
+const SEEN: Space = Space(0x20);
+const TOTAL: Space = Space(0x40);
+const EVENTS: PartitionId = PartitionId(1);
+const PARTITIONS: u16 = 4;
+
+/// Drops repeated ids, then tells the shard of the key to add one. Its memory is the set of ids, kept by deltas.
+#[derive(Default)]
+struct Router {
+    seen: std::collections::BTreeSet<u64>,
+    batch: Vec<u64>,
+}
+
+impl Machine for Router {
+    fn begin(&mut self, _: Time) {
+        self.batch.clear();
+    }
+    fn apply(
+        &mut self,
+        _: &dyn Rows,
+        record: &Record,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
+        let id = u64::from_le_bytes(record.envelope[..8].try_into().expect("eight bytes"));
+        if !self.seen.insert(id) {
+            out.count("duplicates", 1);
+            return Ok(());
+        }
+        self.batch.push(id);
+        out.put(SEEN, id.to_be_bytes().to_vec(), Bytes::new());
+        out.count("applied", 1);
+        let Personal::Open(key) = &record.personal else {
+            return Ok(());
+        };
+        out.outgoing.push(Outgoing {
+            to: To::Shard(shard(key[0])),
+            schema: 1,
+            envelope: record.envelope.clone(),
+            personal: Some((IdentNo(u32::from(key[0])), key.clone())),
+        });
+        Ok(())
+    }
+    fn finish(&mut self, _: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
+        out.delta = postcard::to_stdvec(&self.batch).expect("numbers serialise");
+        self.batch.clear();
+        Ok(())
+    }
+    fn rollback(&mut self) {
+        for id in self.batch.drain(..) {
+            self.seen.remove(&id);
+        }
+    }
+    fn key(&self, _: &Record) -> Option<u64> {
+        None
+    }
+    fn absorb(&mut self, delta: &[u8]) -> Result<(), RowsError> {
+        let ids: Vec<u64> = postcard::from_bytes(delta).expect("our own delta");
+        self.seen.extend(ids);
+        Ok(())
+    }
+    fn logic_version(&self) -> u16 {
+        1
+    }
+}
+
+/// Adds one to the key's row and passes the word on once to the mirrored key. Panics on key 13 with an odd id.
+#[derive(Default)]
+struct Adder {
+    dirty: BTreeMap<u8, u64>,
+}
+
+impl Machine for Adder {
+    fn begin(&mut self, _: Time) {
+        self.dirty.clear();
+    }
+    fn apply(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
+        let Personal::Open(key) = &record.personal else {
+            return Ok(());
+        };
+        let key = key[0];
+        assert!(
+            !(key == 13 && record.envelope[0] % 2 == 1),
+            "thirteen is odd"
+        );
+        let before = match self.dirty.get(&key) {
+            Some(total) => *total,
+            None => total(rows, key)?,
+        };
+        self.dirty.insert(key, before + 1);
+        if record.schema == 1 {
+            let mirror = 255 - key;
+            out.outgoing.push(Outgoing {
+                to: To::Shard(shard(mirror)),
+                schema: 2,
+                envelope: Bytes::from(vec![0; 8]),
+                personal: Some((IdentNo(u32::from(mirror)), Bytes::from(vec![mirror]))),
+            });
+        }
+        Ok(())
+    }
+    fn finish(&mut self, _: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
+        for (key, total) in std::mem::take(&mut self.dirty) {
+            out.put(TOTAL, vec![key], total.to_be_bytes().to_vec());
+        }
+        Ok(())
+    }
+    fn rollback(&mut self) {
+        self.dirty.clear();
+    }
+    fn key(&self, record: &Record) -> Option<u64> {
+        match &record.personal {
+            Personal::Open(key) => Some(u64::from(key[0])),
+            _ => None,
+        }
+    }
+    fn absorb(&mut self, _: &[u8]) -> Result<(), RowsError> {
+        Ok(())
+    }
+    fn logic_version(&self) -> u16 {
+        1
+    }
+}
+
+struct Ledger;
+
+impl Machines for Ledger {
+    fn make(&self, unit: Unit, _: &dyn Rows) -> Result<Made, String> {
+        Ok(if unit == Unit::IDENTITY {
+            Made {
+                machine: Box::new(Router::default()),
+                absorbed: Some(Offset(0)),
+            }
+        } else {
+            Made {
+                machine: Box::new(Adder::default()),
+                absorbed: None,
+            }
+        })
+    }
+    fn timer_record(&self, _: &Timer) -> RawRecord {
+        RawRecord {
+            schema: 9,
+            envelope: Bytes::new(),
+            personal: Bytes::new(),
+        }
+    }
+}
+
+fn shard(key: u8) -> ShardId {
+    ShardId(u16::from(key))
+}
+
+fn total(rows: &dyn Rows, key: u8) -> Result<u64, RowsError> {
+    Ok(rows.get(TOTAL, &[key])?.map_or(0, |row| {
+        u64::from_be_bytes(row[..].try_into().expect("eight bytes"))
+    }))
+}
+
+fn event(id: u64, key: u8) -> RawRecord {
+    RawRecord {
+        schema: 1,
+        envelope: id.to_le_bytes().to_vec().into(),
+        personal: vec![key].into(),
+    }
+}
+
+fn world(seed: u64, faults: Faults) -> World {
+    World::new(
+        seed,
+        faults,
+        PARTITIONS,
+        Arc::new(Ledger),
+        Arc::new(TestSealer::new(7)),
+    )
+}
+
+/// Sends 60 groups, runs a seeded schedule, and compares with plain addition.
+fn check(seed: u64, faults: Faults, avoid: u8) {
+    let mut world = world(seed, faults);
+    let mut expected: BTreeMap<u8, u64> = BTreeMap::new();
+    let mut id: u64 = 0;
+    for group in 0..60u64 {
+        let mut records = Vec::new();
+        for _ in 0..1 + (seed ^ group) % 5 {
+            id += 1;
+            let key = (id.wrapping_mul(seed | 1) >> 3) as u8;
+            let key = if key == avoid || key == 255 - avoid {
+                0
+            } else {
+                key
+            };
+            *expected.entry(key).or_default() += 1;
+            *expected.entry(255 - key).or_default() += 1;
+            records.push(event(id, key));
+        }
+        world.send(if group % 7 == 0 { CONTROL } else { EVENTS }, records);
+    }
+    world.run(1_500);
+    world.settle();
+    for (key, wanted) in expected {
+        let got = total(world.store(), key).expect("the simulated store reads");
+        assert_eq!(
+            got,
+            wanted,
+            "key {key}, seed {seed}, {} crashes",
+            world.crashes()
+        );
+    }
+    replay(&world, seed);
+}
+
+/// Deciding every recorded slice again gives the recorded results (I2), and the same rows.
+fn replay(world: &World, seed: u64) {
+    use crate::log::Log;
+    use crate::runtime::runner::RowCache;
+    let store = Arc::new(SimStore::default());
+    let shared = world.shared(store.clone());
+    let mut units: BTreeMap<Unit, UnitCore> = BTreeMap::new();
+    for offset in 0..world.results().end(PartitionId(0)).0 {
+        let frame = shared.feeds.frame(Offset(offset)).expect("frame reads");
+        let inner = frame.inner(&*shared.sealer).expect("opens").expect("kept");
+        let unit = frame.header.unit;
+        let core = units.entry(unit).or_insert_with(|| {
+            let made = Ledger.make(unit, &*store).expect("made");
+            UnitCore::new(unit, PARTITIONS, made.machine, UnitState::default())
+        });
+        let batch = shared
+            .feeds
+            .again(unit, &frame.header.slices)
+            .expect("slices read");
+        let again = core
+            .step(&*store, &batch, frame.header.now, frame.header.epoch)
+            .expect("decides again");
+        assert_eq!(again.inner, inner, "seed {seed}, result {offset}");
+        assert_eq!(
+            again.outgoing.len(),
+            frame.refs().len(),
+            "seed {seed}, result {offset}"
+        );
+        store.push(Offset(offset), Arc::new(inner.rows), 0);
+        store.apply();
+    }
+    assert_eq!(store.facts(), world.store().facts(), "seed {seed}");
+}
+
+#[test]
+fn i1_every_acknowledged_event_counts_once_without_faults() {
+    for seed in 0..20 {
+        check(seed, Faults::NONE, 13);
+    }
+}
+
+#[test]
+fn row_24_i1_i2_i3_hold_under_crashes_duplicates_full_disks_and_clock_jumps() {
+    let seeds = std::env::var("TRIBUTARY_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(200);
+    for seed in 1_000..1_000 + seeds {
+        check(seed, Faults::SOME, 13);
+    }
+}
+
+#[test]
+fn i18_same_seed_same_results() {
+    let frames = |seed| {
+        use crate::log::Log;
+        let mut world = world(seed, Faults::SOME);
+        for id in 0..50 {
+            world.send(EVENTS, vec![event(id, id as u8 ^ 1)]);
+        }
+        world.run(1_000);
+        world.settle();
+        world
+            .results()
+            .read(PartitionId(0), Offset(0), usize::MAX)
+            .expect("reads")
+    };
+    assert_eq!(frames(5), frames(5));
+}
+
+#[test]
+fn row_26_a_panic_parks_the_key_and_others_flow() {
+    let mut world = world(3, Faults::NONE);
+    // Key 13: id 2 is fine, id 3 panics, id 4 must wait behind it; key 20 flows.
+    for (id, key) in [(2, 13), (3, 13), (4, 13), (5, 20)] {
+        world.send(EVENTS, vec![event(id, key)]);
+    }
+    world.run(300);
+    world.settle();
+    let got = |key| total(world.store(), key).expect("reads");
+    assert_eq!((got(13), got(20), got(235)), (1, 1, 1));
+    let unit = Unit::member(shard(13).partition(PARTITIONS));
+    let waiting = parked(world.store(), unit, Some(13)).expect("reads");
+    assert_eq!(
+        waiting.len(),
+        2,
+        "the poisoned record and the one behind it"
+    );
+}
