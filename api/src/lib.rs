@@ -1,1 +1,3 @@
+//! HTTP in, JSON out; the binary's commands.
 
+pub mod demo;
