@@ -3,6 +3,10 @@
 //! Everything durable is a record here; what else lies on disk is a cache of it with a position. The embedded form is
 //! [`segment`]; Kafka implements the same trait.
 
+pub mod archive;
+pub mod bench;
+pub mod frame;
+mod scan;
 pub mod segment;
 
 use std::sync::Arc;
@@ -89,6 +93,16 @@ pub enum LogError {
         /// The cause.
         source: Arc<std::io::Error>,
     },
+}
+
+impl LogError {
+    /// Input or output failed while doing `what`.
+    pub fn io(what: impl Into<String>, source: std::io::Error) -> LogError {
+        LogError::Io {
+            what: what.into(),
+            source: Arc::new(source),
+        }
+    }
 }
 
 impl Fault for LogError {
