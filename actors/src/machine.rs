@@ -114,8 +114,6 @@ pub struct Record {
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
 )]
 pub enum To {
-    /// The identity writer.
-    Identity,
     /// The member unit that owns a shard.
     Shard(ShardId),
     /// One member unit, whatever shard.

@@ -3,6 +3,8 @@
 pub mod core;
 pub mod feed;
 pub mod gate;
+pub mod guard;
+pub mod node;
 pub mod overlay;
 pub mod progress;
 pub mod restore;

@@ -202,7 +202,7 @@ impl Decoded {
             schema: outgoing.schema,
             shard: match outgoing.to {
                 To::Shard(shard) => shard,
-                To::Identity | To::Partition(_) | To::EveryPartition => ShardId(0),
+                To::Partition(_) | To::EveryPartition => ShardId(0),
             },
             envelope: self.body.slice(start..envelope_end),
             personal,
@@ -220,7 +220,6 @@ impl To {
     /// Whether `unit` is (one of) the receivers.
     pub fn reaches(&self, unit: Unit, partitions: u16) -> bool {
         match (self, unit.kind) {
-            (To::Identity, UnitKind::Identity) => true,
             (To::Shard(shard), UnitKind::Member) => shard.partition(partitions) == unit.partition,
             (To::Partition(partition), UnitKind::Member) => *partition == unit.partition,
             (To::EveryPartition, UnitKind::Member) => true,

@@ -96,6 +96,7 @@ pub struct UnitCore {
     partitions: u16,
     machine: Box<dyn Machine>,
     state: UnitState,
+    quarantined: BTreeSet<RecordAt>,
 }
 
 impl UnitCore {
@@ -106,7 +107,13 @@ impl UnitCore {
             partitions,
             machine,
             state,
+            quarantined: BTreeSet::new(),
         }
+    }
+
+    /// Treats a record as poisoned without trying it: it killed the process.
+    pub fn quarantine(&mut self, at: RecordAt) {
+        self.quarantined.insert(at);
     }
 
     /// Who this is.
@@ -216,7 +223,11 @@ impl UnitCore {
         fresh: &[usize],
         now: Time,
     ) -> Result<(WriteSet, BTreeSet<usize>), StepError> {
-        let mut poisoned = BTreeSet::new();
+        let mut poisoned: BTreeSet<usize> = fresh
+            .iter()
+            .copied()
+            .filter(|index| self.quarantined.contains(&batch.inputs[*index].record.at))
+            .collect();
         loop {
             let mut out = WriteSet::default();
             let current = Cell::new(None);
@@ -370,7 +381,6 @@ fn fires(
 /// The unit that receives records for `to`.
 pub fn receiver(to: &To, partitions: u16) -> Unit {
     match to {
-        To::Identity => Unit::IDENTITY,
         To::Shard(shard) => Unit::member(shard.partition(partitions)),
         To::Partition(partition) => Unit::member(*partition),
         To::EveryPartition => unreachable!("broadcasts are addressed before they are numbered"),

@@ -4,18 +4,19 @@
 //! commit or the store has moved. At most one batch is on its way into the result log; the next one is decided
 //! meanwhile. So frames of a unit stand in the log in the order of their decisions, whatever an append answers.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 
 use super::core::{Batch, StepError, UnitCore, numbering, parked};
 use super::feed::{FeedError, Feeds, RESULTS};
+use super::guard::Guard;
 use super::overlay::Overlay;
 use super::progress::Progress;
 use crate::log::{Log, LogError, LogRecord};
 use crate::machine::{RowWrite, Rows, RowsError};
-use crate::model::{Offset, PartitionId, Time, Unit};
+use crate::model::{Offset, PartitionId, Time, Unit, UnitKind};
 use crate::result::{self, BatchResult};
 use crate::seal::{SealError, Sealer};
 
@@ -56,6 +57,8 @@ pub struct Shared {
     pub partitions: u16,
     /// Epoch of this owner.
     pub epoch: u64,
+    /// Units with an append on its way. A unit is rebuilt only when it has none.
+    pub appending: Mutex<BTreeSet<Unit>>,
 }
 
 /// Why a unit stands still. Nothing committed is touched.
@@ -129,6 +132,7 @@ pub struct Runner {
     seen: Consumed,
     reported: Consumed,
     batch_records_max: usize,
+    guard: Option<Arc<Guard>>,
     retry_parked: Option<Option<u64>>,
     last_frame: Option<Offset>,
 }
@@ -157,6 +161,7 @@ impl Runner {
             reported: seen.clone(),
             seen,
             batch_records_max: BATCH_RECORDS_MAX,
+            guard: None,
             retry_parked: None,
             last_frame: None,
         }
@@ -172,7 +177,13 @@ impl Runner {
         &self.core
     }
 
-    /// Sets the batch size; the crash-loop guard goes down to 1.
+    /// One record at a time, each noted with the guard before it is decided.
+    pub fn careful(&mut self, guard: Arc<Guard>) {
+        self.batch_records_max = 1;
+        self.guard = Some(guard);
+    }
+
+    /// Sets the batch size.
     pub fn batch_records_max(&mut self, records: usize) {
         self.batch_records_max = records.max(1);
     }
@@ -267,12 +278,14 @@ impl Runner {
             return Ok(self.read_on(&batch));
         }
         // Frames that held nothing are part of the slice, so that slices have no gap.
-        if let (Some(slice), Some(committed)) = (
-            batch.slices.first_mut(),
-            self.core.state().consumed.get(&RESULTS),
-        ) && unit != Unit::IDENTITY
+        if unit.kind == UnitKind::Member
+            && let Some(slice) = batch.slices.first_mut()
         {
-            slice.from = *committed;
+            let consumed = &self.core.state().consumed;
+            slice.from = consumed.get(&RESULTS).copied().unwrap_or_default();
+        }
+        if let (Some(guard), Some(first)) = (&self.guard, batch.inputs.first()) {
+            guard.tries(unit, first.record.at);
         }
         let sent_before = self.core.state().sent.clone();
         let stored = self.shared.store.rows();
@@ -354,6 +367,7 @@ impl Runner {
 
     fn append(&mut self, ready: Ready) {
         *self.commit.lock() = Commit::OnItsWay;
+        self.shared.appending.lock().insert(self.core.unit());
         let commit = self.commit.clone();
         let shared = self.shared.clone();
         let wake = self.wake.clone();
@@ -379,6 +393,7 @@ impl Runner {
                 Err(error) => Commit::Failed(error),
             };
             *commit.lock() = answer;
+            shared.appending.lock().remove(&unit);
             wake();
         };
         self.shared

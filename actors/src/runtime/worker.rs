@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
-use actix::{Actor, Addr, Arbiter, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, Arbiter, AsyncContext, Context, Handler, Message};
 use parking_lot::Mutex;
 
 use super::progress::Progress;
@@ -33,6 +33,8 @@ impl Message for Tick {
 pub enum Ask {
     /// Stop deciding; answer when nothing is on its way any more and memory is on disk.
     Drain(Box<dyn FnOnce() + Send>),
+    /// End: the units are rebuilt elsewhere.
+    Stop,
     /// Write memory to disk where no batch is in between.
     Checkpoint,
     /// Try parked records of a unit again: of one key, or all.
@@ -237,8 +239,9 @@ impl Handler<Tick> for Worker {
 
 impl Handler<Ask> for Worker {
     type Result = ();
-    fn handle(&mut self, ask: Ask, _: &mut Self::Context) {
+    fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) {
         match ask {
+            Ask::Stop => ctx.stop(),
             Ask::Drain(answer) => {
                 self.draining = true;
                 self.drained = Some(answer);

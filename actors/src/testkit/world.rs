@@ -182,6 +182,7 @@ impl World {
             progress: Arc::default(),
             partitions: self.partitions,
             epoch: 1 + self.crashes,
+            appending: Mutex::default(),
         }
     }
 
