@@ -1,0 +1,1 @@
+//! What admission and decoding cost, measured in this process.

@@ -1,0 +1,41 @@
+//! Decoding: one raw record becomes one event, the same one each time.
+
+use actors::model::Event;
+
+use crate::json::clean;
+use crate::protocol::{cloud, own, scan, segment};
+use crate::raw::DECODER;
+use crate::{Protocol, RawRecord, Reject, RejectCode, Verdict};
+
+/// Reads a stored record. Pure: depends on the record only. A rejected record answers its reason again.
+pub fn decode(record: &RawRecord) -> Result<Event, Reject> {
+    if let Verdict::Rejected(reject) = &record.verdict {
+        return Err(reject.clone());
+    }
+    if !(1..=DECODER).contains(&record.decoder) {
+        return Err(Reject::new(
+            RejectCode::DecoderUnknown,
+            format!(
+                "admitted for decoder {}, this version has {DECODER}",
+                record.decoder
+            ),
+        ));
+    }
+    let not_utf8 = |_| Reject::new(RejectCode::InvalidUtf8, "the event is not UTF-8");
+    let body = std::str::from_utf8(&record.body).map_err(not_utf8)?;
+    let shared = std::str::from_utf8(record.shared.as_deref().unwrap_or_default());
+    let shared = shared.map_err(not_utf8)?;
+    let cleaned;
+    let body = if record.lone_surrogate {
+        cleaned = clean(body);
+        &*cleaned
+    } else {
+        body
+    };
+    match record.protocol {
+        Protocol::Segment => segment::decode(record, body, shared),
+        Protocol::CloudEvents => cloud::decode(record, body, shared),
+        Protocol::Scan => scan::decode(record, body),
+        Protocol::Own => own::decode(record, body),
+    }
+}

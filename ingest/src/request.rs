@@ -1,0 +1,144 @@
+//! What HTTP hands over: the opened body, the write key, the parts of the request.
+
+use std::io::Read;
+
+use actors::model::{BrandId, Currency, IdSpace, SourceId, Time};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use bytes::Bytes;
+
+use crate::json::{self, Value};
+use crate::{AdmitError, Protocol, limits};
+
+/// What the registry knows of the source that sends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceInfo {
+    /// Its id.
+    pub id: SourceId,
+    /// The id space that its `user_id anonymous_id device_id member_card` belong to.
+    pub id_space: IdSpace,
+    /// The brand that owns its events.
+    pub brand: BrandId,
+    /// A test source: kept out of counts.
+    pub test: bool,
+    /// For orders that do not say it themselves.
+    pub orders: OrderDefaults,
+}
+
+/// What a source says of orders that do not say it themselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderDefaults {
+    /// Currency of amounts.
+    pub currency: Currency,
+    /// Where order ids are unique; empty: the source's id space.
+    pub shop: Box<str>,
+}
+
+impl Default for OrderDefaults {
+    fn default() -> Self {
+        OrderDefaults {
+            currency: Currency::CNY,
+            shop: "".into(),
+        }
+    }
+}
+
+/// One request, as far as admission looks at it.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Path without the query, e.g. `/v1/batch`. Only its last part is read, and only for the tracking API.
+    pub path: &'a str,
+    /// Headers, names in any case. Only `ce-…` and, beside those, `content-type` are read.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// When the request was received.
+    pub received: Time,
+    /// Unlike that of any other request of this installation: part of the ids of events that bring neither a message id
+    /// nor a time.
+    pub nonce: u64,
+    /// The body; plain or gzip, see [`open`].
+    pub body: Bytes,
+}
+
+/// Undoes gzip, known by its first bytes and never by a header, within the protocol's limit. Plain bodies pass through,
+/// so opening twice costs nothing.
+pub fn open(protocol: Protocol, body: Bytes) -> Result<Bytes, AdmitError> {
+    let max = limits::body_bytes(protocol);
+    if body.len() > max {
+        return Err(AdmitError::BodyTooLarge { max });
+    }
+    if !body.starts_with(&[0x1f, 0x8b]) {
+        return Ok(body);
+    }
+    let mut open = Vec::with_capacity((body.len() * 6).min(max));
+    flate2::read::MultiGzDecoder::new(&body[..])
+        .take(max as u64 + 1)
+        .read_to_end(&mut open)
+        .map_err(|error| AdmitError::InvalidGzip {
+            what: error.to_string(),
+        })?;
+    if open.len() > max {
+        return Err(AdmitError::BodyTooLarge { max });
+    }
+    Ok(open.into())
+}
+
+/// The write key, from where clients put it: `Authorization: Basic base64("KEY:")` or `Bearer KEY`, the query
+/// (`?writeKey=KEY`), or `writeKey` in the (opened) body, in this order. Whether it is known is for the caller to say.
+pub fn write_key(
+    authorization: Option<&str>,
+    query: Option<&str>,
+    body: &[u8],
+) -> Option<Box<str>> {
+    authorization
+        .and_then(key_in_header)
+        .or_else(|| query.and_then(key_in_query))
+        .or_else(|| key_in_body(body))
+}
+
+fn key_in_header(value: &str) -> Option<Box<str>> {
+    let (scheme, rest) = value.trim().split_once(' ')?;
+    let rest = rest.trim();
+    let key = if scheme.eq_ignore_ascii_case("bearer") {
+        rest.to_owned()
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        let bytes = STANDARD
+            .decode(rest)
+            .or_else(|_| STANDARD_NO_PAD.decode(rest))
+            .ok()?;
+        let pair = String::from_utf8(bytes).ok()?;
+        match pair.split_once(':') {
+            Some((key, _)) => key.to_owned(),
+            None => pair,
+        }
+    } else {
+        return None;
+    };
+    (!key.is_empty()).then(|| key.into())
+}
+
+fn key_in_query(query: &str) -> Option<Box<str>> {
+    query.split('&').find_map(|pair| {
+        let (name, value) = pair.split_once('=')?;
+        let named = name == "writeKey" || name == "write_key";
+        (named && !value.is_empty()).then(|| value.into())
+    })
+}
+
+fn key_in_body(body: &[u8]) -> Option<Box<str>> {
+    let text = text(body).ok()?;
+    json::members(text)
+        .filter(|(name, _)| name == "writeKey")
+        .find_map(|(_, value)| match json::read(value) {
+            Value::Text(key) if !key.is_empty() => Some(key.into()),
+            _ => None,
+        })
+}
+
+/// The body as text, without byte order mark and white space around it.
+pub(crate) fn text(body: &[u8]) -> Result<&str, AdmitError> {
+    let text = std::str::from_utf8(body).map_err(|error| AdmitError::InvalidUtf8 {
+        at: error.valid_up_to(),
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    Ok(text.trim_matches([' ', '\n', '\r', '\t']))
+}
