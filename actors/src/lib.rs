@@ -12,4 +12,5 @@ pub mod raw;
 pub mod result;
 pub mod runtime;
 pub mod seal;
+pub mod store;
 pub mod testkit;
