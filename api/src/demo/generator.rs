@@ -160,6 +160,8 @@ pub struct Generator {
     products: Picker,
     channels: Box<[Picker]>,
     repeated: bool,
+    /// Everybody is there; before, people come at an even pace.
+    grown: bool,
 }
 
 impl Generator {
@@ -193,6 +195,7 @@ impl Generator {
             products: catalog::by_popularity(),
             channels,
             repeated: true,
+            grown: false,
         }
     }
 
@@ -202,9 +205,16 @@ impl Generator {
         self
     }
 
+    /// Everybody is there from the start: for a load over many people.
+    pub fn grown(mut self) -> Generator {
+        self.grown = true;
+        self
+    }
+
     /// Goes on with another span of the same world: people, orders under way and numbers stay.
     pub fn go_on(&mut self, start_ms: i64, end_ms: i64, messages: u64) {
         self.rhythm = Rhythm::new(start_ms, end_ms, messages);
+        self.grown = true;
     }
 
     /// Appends the next message to `out`, one JSON object without anything around it, and says the truth about it.
@@ -246,9 +256,13 @@ impl Generator {
 
     /// Somebody of those who are there by now. Few are very active: the density falls with the root of the number.
     fn person(&mut self) -> Person {
-        let here = u64::from(self.world.people);
+        let all = u64::from(self.world.people);
         // A third is there at the start, the others come at an even pace.
-        let here = here / 3 + ((here * 2 / 3 * u64::from(self.rhythm.passed())) >> 16);
+        let here = if self.grown {
+            all
+        } else {
+            all / 3 + ((all * 2 / 3 * u64::from(self.rhythm.passed())) >> 16)
+        };
         let bits = self.random.bits();
         let (a, b) = (bits >> 32, bits & 0xffff_ffff);
         let skewed = a * b;

@@ -22,18 +22,21 @@ const WEEKDAYS: [u64; 7] = [94, 92, 94, 96, 104, 114, 112];
 #[derive(Debug, Clone)]
 pub struct Rhythm {
     start_ms: i64,
-    /// Messages up to and including each hour.
+    /// An hour; the whole span if that is shorter.
+    slot_ms: i64,
+    /// Messages up to and including each slot.
     until: Vec<u64>,
-    hour: usize,
+    slot: usize,
     given: u64,
 }
 
 impl Rhythm {
-    /// `messages` between `start_ms` and `end_ms` (at least one hour is used).
+    /// `messages` between `start_ms` and `end_ms` (at least a millisecond apart).
     pub fn new(start_ms: i64, end_ms: i64, messages: u64) -> Rhythm {
-        let hours = ((end_ms - start_ms) / HOUR_MS).max(1) as usize;
-        let weights: Vec<u64> = (0..hours)
-            .map(|hour| weight(start_ms + hour as i64 * HOUR_MS))
+        let slot_ms = (end_ms - start_ms).clamp(1, HOUR_MS);
+        let slots = ((end_ms - start_ms) / slot_ms).max(1) as usize;
+        let weights: Vec<u64> = (0..slots)
+            .map(|slot| weight(start_ms + slot as i64 * slot_ms))
             .collect();
         let total: u128 = weights.iter().map(|w| u128::from(*w)).sum();
         let mut sum = 0u128;
@@ -46,34 +49,35 @@ impl Rhythm {
             .collect();
         Rhythm {
             start_ms,
+            slot_ms,
             until,
-            hour: 0,
+            slot: 0,
             given: 0,
         }
     }
 
     /// The instant of the next message; `None` when all are given.
     pub fn next_ms(&mut self) -> Option<i64> {
-        while self.given >= *self.until.get(self.hour)? {
-            self.hour += 1;
+        while self.given >= *self.until.get(self.slot)? {
+            self.slot += 1;
         }
-        let before = if self.hour == 0 {
+        let before = if self.slot == 0 {
             0
         } else {
-            self.until[self.hour - 1]
+            self.until[self.slot - 1]
         };
-        let in_hour = self.until[self.hour] - before;
-        // Somewhere within the message's own slice of the hour, so that nothing happens on the hour only.
+        let in_slot = self.until[self.slot] - before;
+        // Somewhere within the message's own slice of the slot, so that nothing happens on the hour only.
         let jitter = (mix(self.given) >> 54) as i64;
-        let within =
-            ((self.given - before) as i64 * 1_024 + jitter) * HOUR_MS / (in_hour as i64 * 1_024);
+        let within = ((self.given - before) as i64 * 1_024 + jitter) * self.slot_ms
+            / (in_slot as i64 * 1_024);
         self.given += 1;
-        Some(self.start_ms + self.hour as i64 * HOUR_MS + within)
+        Some(self.start_ms + self.slot as i64 * self.slot_ms + within)
     }
 
     /// How much of the span has passed, in 65,536ths.
     pub fn passed(&self) -> u32 {
-        ((self.hour as u64) << 16).div_euclid(self.until.len() as u64) as u32
+        ((self.slot as u64) << 16).div_euclid(self.until.len() as u64) as u32
     }
 }
 

@@ -214,6 +214,22 @@ fn arrival_never_goes_back_and_fills_the_span() {
 }
 
 #[test]
+fn life_goes_on_second_by_second() {
+    let mut generator = Generator::new(world(15, 2_000));
+    all(&mut generator);
+    let now = world(15, 0).end_ms;
+    for second in 0..50 {
+        let start = now + second * 1_000;
+        generator.go_on(start, start + 1_000, 20);
+        let messages = all(&mut generator);
+        assert_eq!(messages.len(), 20);
+        for (message, _) in messages {
+            assert!((start..start + 1_000).contains(&message.sent_ms));
+        }
+    }
+}
+
+#[test]
 fn streams_of_one_world_never_share_ids() {
     let ids = |stream| -> HashSet<String> {
         let world = World {
