@@ -17,7 +17,7 @@ use crate::model::{ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, Sha
 pub struct Space(pub u8);
 
 impl Space {
-    /// Rows of the runtime itself: unit positions.
+    /// What the store remembers of each unit, to prove that no batch is missing.
     pub const UNITS: Space = Space(0x00);
     /// Durable timers.
     pub const TIMERS: Space = Space(0x01);
@@ -25,6 +25,8 @@ impl Space {
     pub const EFFECTS: Space = Space(0x02);
     /// Records set aside because their key is parked.
     pub const PARKED: Space = Space(0x03);
+    /// What each unit remembers of itself.
+    pub const STATES: Space = Space(0x05);
     /// Dead letters.
     pub const DEAD: Space = Space(0x04);
 

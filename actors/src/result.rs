@@ -2,7 +2,7 @@
 //!
 //! Layout of a frame (schema [`SCHEMA`]): `header_len u32 | header | sealed result part | outgoing payloads`. The header
 //! says who decided what slice and where each outgoing record lies, so that a reader finds its own without opening the
-//! rest. The result part (rows, timers, effects, delta, counters) is sealed with the day's key: it is needed only until
+//! rest. The result part (rows, delta, counters) is sealed with the day's key: it is needed only until
 //! every cache has it. Outgoing records carry their personal part sealed with the fragment's own key.
 
 mod frame;
@@ -11,8 +11,8 @@ pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA};
 
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Counters, Effect, Outgoing, RecordAt, RowWrite, Timer};
-use crate::model::{Offset, PartitionId, ShardId, Time, Unit};
+use crate::machine::{Counters, Outgoing, RecordAt, RowWrite};
+use crate::model::{Offset, PartitionId, Time, Unit};
 
 /// A slice of a log partition that a batch consumed: offsets `from` (included) to `to` (excluded).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,16 +47,8 @@ pub struct Header {
 /// The part that only caches need.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inner {
-    /// Row writes, in order.
+    /// Row writes, in order; timers and effects are rows too.
     pub rows: Vec<RowWrite>,
-    /// Timers set.
-    pub timers: Vec<Timer>,
-    /// Timers cancelled.
-    pub cancelled: Vec<(ShardId, u64)>,
-    /// Effect intents.
-    pub effects: Vec<Effect>,
-    /// Effect marks: key, finished.
-    pub effect_marks: Vec<(u64, bool)>,
     /// The machine's memory delta.
     pub delta: Vec<u8>,
     /// Counter changes.

@@ -33,7 +33,7 @@ pub use overlay::{Overlay, View};
 pub use progress::Progress;
 pub use rows::{Opened, RowStore, StoreConfig};
 pub use snapshot::{Direction, Snapshot};
-pub use system::{EffectRow, RowForm, effect_key, timer_due_key, timer_id_key};
+pub use system::RowForm;
 pub use unit::{UnitRow, unit_key};
 pub use write_behind::{WriteBehind, WriteBehindConfig};
 
@@ -66,18 +66,6 @@ impl Committed {
             .iter()
             .map(|row| ROW + row.key.len() + row.value.as_ref().map_or(0, |value| value.len()))
             .sum();
-        let timers: usize = self
-            .inner
-            .timers
-            .iter()
-            .map(|t| ROW + t.payload.len())
-            .sum();
-        let effects: usize = self
-            .inner
-            .effects
-            .iter()
-            .map(|e| ROW + e.payload.len())
-            .sum();
-        ROW + rows + timers + effects + self.inner.delta.len()
+        ROW + rows + self.inner.delta.len()
     }
 }

@@ -147,6 +147,15 @@ impl Decoded {
         &self.refs
     }
 
+    /// The last number given per receiver.
+    pub fn sent(&self, partitions: u16) -> Vec<(Unit, u64)> {
+        let mut last = std::collections::BTreeMap::new();
+        for outgoing in &self.refs {
+            last.insert(outgoing.to.receiver(partitions), outgoing.number);
+        }
+        last.into_iter().collect()
+    }
+
     /// The records for `unit` among `partitions` member partitions, opened, with their numbers, in order.
     pub fn records_for(
         &self,
@@ -217,6 +226,15 @@ impl OutgoingRef {
 }
 
 impl To {
+    /// The unit that receives it among `partitions` member partitions.
+    pub fn receiver(&self, partitions: u16) -> Unit {
+        match self {
+            To::Shard(shard) => Unit::member(shard.partition(partitions)),
+            To::Partition(partition) => Unit::member(*partition),
+            To::EveryPartition => unreachable!("broadcasts are addressed before they are numbered"),
+        }
+    }
+
     /// Whether `unit` is (one of) the receivers.
     pub fn reaches(&self, unit: Unit, partitions: u16) -> bool {
         match (self, unit.kind) {

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::timers;
 use crate::machine::{
-    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, RowWrite, Rows, RowsError, Space,
-    To, WriteSet,
+    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, Rows, RowsError, Space, To,
+    WriteSet,
 };
 use crate::model::{Offset, PartitionId, Time, Unit};
 use crate::result::{BatchResult, Header, Inner, Slice};
@@ -152,25 +152,17 @@ impl UnitCore {
         for (name, by) in &out.counters {
             *next.counters.entry(name.clone()).or_default() += by;
         }
-        let outgoing = self.address(&mut next, out.outgoing);
-        let mut inner = Inner {
-            rows: out.rows,
-            timers: out.timers,
-            cancelled: out.cancelled,
-            effects: out.effects,
-            effect_marks: out.effect_marks,
-            delta: out.delta,
-            counters: out.counters,
-        };
-        timers::rows_of(&mut inner, rows).map_err(|error| StepError::Broken {
+        let outgoing = self.address(&mut next, std::mem::take(&mut out.outgoing));
+        timers::write(&mut out, rows).map_err(|error| StepError::Broken {
             unit: self.unit,
             what: error.to_string(),
         })?;
-        inner.rows.push(RowWrite {
-            space: Space::UNITS,
-            key: unit_key(self.unit),
-            value: Some(encode_state(&next)),
-        });
+        out.put(Space::STATES, unit_key(self.unit), encode_state(&next));
+        let inner = Inner {
+            rows: out.rows,
+            delta: out.delta,
+            counters: out.counters,
+        };
         self.state = next;
         Ok(BatchResult {
             header: Header {
@@ -334,13 +326,16 @@ impl UnitCore {
         let mut addressed = Vec::with_capacity(outgoing.len());
         for record in outgoing {
             if record.to != To::EveryPartition {
-                *next.sent.entry(self.receiver(&record.to)).or_default() += 1;
+                *next
+                    .sent
+                    .entry(record.to.receiver(self.partitions))
+                    .or_default() += 1;
                 addressed.push(record);
                 continue;
             }
             for partition in 0..self.partitions {
                 let to = To::Partition(PartitionId(partition));
-                *next.sent.entry(self.receiver(&to)).or_default() += 1;
+                *next.sent.entry(to.receiver(self.partitions)).or_default() += 1;
                 addressed.push(Outgoing {
                     to,
                     ..record.clone()
@@ -348,10 +343,6 @@ impl UnitCore {
             }
         }
         addressed
-    }
-
-    fn receiver(&self, to: &To) -> Unit {
-        receiver(to, self.partitions)
     }
 }
 
@@ -378,25 +369,16 @@ fn fires(
     }
 }
 
-/// The unit that receives records for `to`.
-pub fn receiver(to: &To, partitions: u16) -> Unit {
-    match to {
-        To::Shard(shard) => Unit::member(shard.partition(partitions)),
-        To::Partition(partition) => Unit::member(*partition),
-        To::EveryPartition => unreachable!("broadcasts are addressed before they are numbered"),
-    }
-}
-
 /// Gives the outgoing records of one result their numbers: `sent` is the state *before* the batch.
 pub fn numbering(mut sent: BTreeMap<Unit, u64>, partitions: u16) -> impl FnMut(&To) -> u64 {
     move |to| {
-        let last = sent.entry(receiver(to, partitions)).or_default();
+        let last = sent.entry(to.receiver(partitions)).or_default();
         *last += 1;
         *last
     }
 }
 
-/// Key of a unit's row in [`Space::UNITS`].
+/// Key of a unit's row in [`Space::STATES`].
 pub fn unit_key(unit: Unit) -> bytes::Bytes {
     postcard::to_stdvec(&unit)
         .expect("a unit serialises")
@@ -412,7 +394,7 @@ pub fn encode_state(state: &UnitState) -> bytes::Bytes {
 
 /// Reads a unit's row. `None`: there is none yet, or it is of an unknown form.
 pub fn read_state(rows: &dyn Rows, unit: Unit) -> Result<Option<UnitState>, RowsError> {
-    match rows.get(Space::UNITS, &unit_key(unit))? {
+    match rows.get(Space::STATES, &unit_key(unit))? {
         None => Ok(None),
         Some(row) => postcard::from_bytes(&row)
             .map(Some)
@@ -464,4 +446,4 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::runtime) mod tests;

@@ -60,6 +60,8 @@ pub struct Parts {
     pub limits: Limits,
     /// Small files of the runtime.
     pub dir: PathBuf,
+    /// Called when the process must end and start again; the default aborts it.
+    pub on_fatal: Arc<dyn Fn() + Send + Sync>,
 }
 
 /// Why an admission failed.
@@ -187,7 +189,7 @@ impl Node {
                 progress.clone(),
             );
         }
-        listen(&parts.raw, &parts.results, &workers);
+        listen(&parts.raw, &shared, &workers);
         let node = Node {
             shared: shared.clone(),
             raw: parts.raw.clone(),
@@ -212,6 +214,7 @@ impl Node {
             clock_held: node.clock_held.clone(),
             started: node.shared.progress.units(),
             fired: BTreeMap::new(),
+            on_fatal: parts.on_fatal,
         };
         let thread = std::thread::Builder::new()
             .name("supervisor".into())
@@ -322,14 +325,6 @@ impl Node {
         &self.raw
     }
 
-    /// The store has moved: tells waiting reads, wakes units that wait for room.
-    pub fn stored(&self, end: Offset) {
-        self.shared.progress.stored(end);
-        for place in &self.workers {
-            place.pulse.wake();
-        }
-    }
-
     /// Something that keeps the node from working, if there is such.
     pub fn trouble(&self) -> Option<String> {
         if self.draining.load(Ordering::Acquire) {
@@ -374,6 +369,9 @@ impl Node {
 
     /// Refuses new records, finishes what is on its way, writes memory to disk, ends all threads. Harmless twice.
     pub fn drain(&self) {
+        let Some(system) = self.system.lock().take() else {
+            return;
+        };
         self.draining.store(true, Ordering::Release);
         self.stopping.store(true, Ordering::Release);
         if let Some(thread) = self.supervisor.lock().take() {
@@ -393,7 +391,7 @@ impl Node {
             // A worker that died meanwhile never answers; what it had on its way is in the log or was never answered.
             let _ = told.recv_timeout(STUCK_AFTER);
         }
-        *self.system.lock() = None;
+        drop(system);
     }
 }
 
@@ -417,6 +415,7 @@ struct Supervisor {
     started: BTreeMap<Unit, UnitProgress>,
     /// Timers whose record is on its way: due time by (shard, id).
     fired: BTreeMap<(u16, u64), i64>,
+    on_fatal: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Supervisor {
@@ -430,6 +429,13 @@ impl Supervisor {
                 self.look_after(&place);
             }
             self.clear_guard();
+            if let Some(failure) = self.shared.store.failure() {
+                tracing::error!(
+                    failure,
+                    "the row store failed: ending, the next start catches up"
+                );
+                (self.on_fatal)();
+            }
             let elapsed = i64::try_from(mono_start.elapsed().as_millis()).unwrap_or(i64::MAX);
             let drifted = self.clock.now().0 - wall_start.0 - elapsed;
             if (drifted - drift).abs() > CLOCK_JUMP_MS {
@@ -637,12 +643,21 @@ fn runners(
     Ok(runners)
 }
 
-fn listen(raw: &Arc<dyn Log>, results: &Arc<dyn Log>, workers: &[Arc<Place>]) {
+/// Who is woken by what: identity by new raw records, members by new results, all by room in the store.
+fn listen(raw: &Arc<dyn Log>, shared: &Arc<Shared>, workers: &[Arc<Place>]) {
     let identity = workers[0].clone();
     raw.on_advance(Arc::new(move |_, _| identity.pulse.wake()));
     let members: Vec<Arc<Place>> = workers[1..].to_vec();
-    results.on_advance(Arc::new(move |_, _| {
+    shared.results.on_advance(Arc::new(move |_, _| {
         for place in &members {
+            place.pulse.wake();
+        }
+    }));
+    let all: Vec<Arc<Place>> = workers.to_vec();
+    let progress = shared.progress.clone();
+    shared.store.on_advance(Arc::new(move |end| {
+        progress.stored(end);
+        for place in &all {
             place.pulse.wake();
         }
     }));
@@ -672,3 +687,6 @@ fn wait_until(condition: impl Fn() -> bool) {
         std::thread::park_timeout(Duration::from_millis(2));
     }
 }
+
+#[cfg(test)]
+mod tests;

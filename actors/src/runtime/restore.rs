@@ -7,8 +7,9 @@ use std::sync::Arc;
 use super::core::{UnitCore, read_state};
 use super::feed::{FeedError, RESULTS};
 use super::runner::Shared;
-use crate::machine::{Machines, RowWrite, RowsError};
+use crate::machine::{Machines, RowsError};
 use crate::model::{ErrorKind, Fault, Offset, Unit};
+use crate::store::Committed;
 
 /// Why a unit cannot be restored.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -80,9 +81,12 @@ pub fn fill_store(shared: &Shared, mut tell: impl FnMut(u64, u64)) -> Result<u64
             .inner(&*shared.sealer)
             .map_err(FeedError::from)?
             .ok_or(RestoreError::KeyGone(offset))?;
-        let rows: Arc<Vec<RowWrite>> = Arc::new(inner.rows);
-        let bytes = rows_bytes(&rows);
-        shared.store.push(offset, rows, bytes);
+        shared.store.push(Committed {
+            at: offset,
+            header: frame.header.clone(),
+            inner: Arc::new(inner),
+            sent: frame.sent(shared.partitions),
+        });
         tell(offset.0 + 1 - from.0, total);
     }
     Ok(total)
@@ -114,11 +118,4 @@ pub fn unit(
         }
     }
     Ok(UnitCore::new(unit, shared.partitions, made.machine, state))
-}
-
-/// What rows weigh in memory, about.
-pub fn rows_bytes(rows: &[RowWrite]) -> u64 {
-    rows.iter()
-        .map(|row| 64 + row.key.len() + row.value.as_ref().map_or(0, |value| value.len()))
-        .sum::<usize>() as u64
 }

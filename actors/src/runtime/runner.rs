@@ -12,20 +12,21 @@ use parking_lot::Mutex;
 use super::core::{Batch, StepError, UnitCore, numbering, parked};
 use super::feed::{FeedError, Feeds, RESULTS};
 use super::guard::Guard;
-use super::overlay::Overlay;
 use super::progress::Progress;
 use crate::log::{Log, LogError, LogRecord};
-use crate::machine::{RowWrite, Rows, RowsError};
+use crate::machine::{Rows, RowsError};
 use crate::model::{Offset, PartitionId, Time, Unit, UnitKind};
 use crate::result::{self, BatchResult};
 use crate::seal::{SealError, Sealer};
+use crate::store::{Committed, Overlay};
 
 /// Records that one unit decides together. Larger batches hide a stuck unit for too long and delay the first of them;
 /// smaller ones spend the time in fsync.
 pub const BATCH_RECORDS_MAX: usize = 2_048;
 
 /// Rows on their way into the store above which units wait. Bounds the memory of what is committed and not yet stored.
-pub const BACKLOG_BYTES_MAX: u64 = 256 << 20;
+/// Half of the store's queue: what all units may have on their way besides fits into the other half.
+pub const BACKLOG_BYTES_MAX: u64 = 32 << 20;
 
 type Consumed = BTreeMap<PartitionId, Offset>;
 
@@ -33,12 +34,18 @@ type Consumed = BTreeMap<PartitionId, Offset>;
 pub trait RowCache: Send + Sync + 'static {
     /// Rows as stored now.
     fn rows(&self) -> Box<dyn Rows + '_>;
-    /// Rows of the committed result at `at`; called in order of `at` and never blocks.
-    fn push(&self, at: Offset, rows: Arc<Vec<RowWrite>>, bytes: u64);
+    /// Takes a committed result; called in order of its offset, and must not block for long.
+    fn push(&self, result: Committed);
     /// All results below are stored.
     fn end(&self) -> Offset;
+    /// Calls `listener` with the end after each time it moved.
+    fn on_advance(&self, listener: Arc<dyn Fn(Offset) + Send + Sync>);
     /// Bytes pushed and not yet stored.
     fn backlog_bytes(&self) -> u64;
+    /// Why it takes no more, if so: the process must start again.
+    fn failure(&self) -> Option<String> {
+        None
+    }
 }
 
 /// What runners of a node share.
@@ -109,10 +116,10 @@ enum Commit {
 /// A decided batch that is not yet durable.
 struct Ready {
     frame: LogRecord,
-    rows: Arc<Vec<RowWrite>>,
-    rows_bytes: u64,
+    header: result::Header,
+    inner: Arc<result::Inner>,
+    sent: Vec<(Unit, u64)>,
     sends: bool,
-    batch: u64,
     consumed: Consumed,
 }
 
@@ -122,8 +129,6 @@ pub struct Runner {
     shared: Arc<Shared>,
     wake: Arc<dyn Fn() + Send + Sync>,
     overlay: Overlay,
-    /// Committed batches whose rows may still be in the overlay: batch number and offset.
-    uncached: VecDeque<(u64, Offset)>,
     commit: Arc<Mutex<Commit>>,
     appended: Option<Ready>,
     /// Decided and to be appended, in order; at most two, after an append that failed.
@@ -154,7 +159,6 @@ impl Runner {
             shared,
             wake,
             overlay: Overlay::default(),
-            uncached: VecDeque::new(),
             commit: Arc::new(Mutex::new(Commit::None)),
             appended: None,
             queue: VecDeque::new(),
@@ -241,7 +245,7 @@ impl Runner {
             .expect("an answered commit has its batch");
         match answer {
             Commit::Done(at) => {
-                self.uncached.push_back((appended.batch, at));
+                self.overlay.committed(appended.header.batch, at);
                 self.last_frame = Some(at);
                 Ok(true)
             }
@@ -255,13 +259,8 @@ impl Runner {
     }
 
     fn evict(&mut self) {
-        let end = self.shared.store.end();
-        while let Some((batch, at)) = self.uncached.front().copied()
-            && at < end
-        {
-            self.uncached.pop_front();
-            self.overlay.evict(batch);
-        }
+        let applied = self.shared.store.end().0.checked_sub(1).map(Offset);
+        self.overlay.evict(applied);
     }
 
     fn decide(&mut self, now: Time) -> Result<bool, RunError> {
@@ -289,9 +288,8 @@ impl Runner {
         }
         let sent_before = self.core.state().sent.clone();
         let stored = self.shared.store.rows();
-        let rows = self.overlay.over(&*stored);
+        let rows = self.overlay.view(&*stored);
         let result = self.core.step(&rows, &batch, now, self.shared.epoch)?;
-        drop(rows);
         drop(stored);
         self.seen = self.core.state().consumed.clone();
         let ready = self.prepare(result, sent_before)?;
@@ -306,7 +304,7 @@ impl Runner {
         };
         let unit = self.core.unit();
         let stored = self.shared.store.rows();
-        let rows = self.overlay.over(&*stored);
+        let rows = self.overlay.view(&*stored);
         let waiting = parked(&rows, unit, key).map_err(StepError::from)?;
         let mut inputs = Vec::with_capacity(waiting.len() + batch.inputs.len());
         for (_, at) in waiting {
@@ -349,18 +347,17 @@ impl Runner {
             &*self.shared.sealer,
             numbering(sent_before, self.shared.partitions),
         )?;
-        let rows = Arc::new(result.inner.rows);
-        self.overlay.insert(result.header.batch, &rows);
-        let rows_bytes = super::restore::rows_bytes(&rows);
+        self.overlay.push(result.header.batch, &result.inner.rows);
+        let sent = self.core.state().sent.iter();
         Ok(Ready {
             frame: LogRecord {
                 schema: result::SCHEMA,
                 payload: payload.into(),
             },
-            rows,
-            rows_bytes,
             sends: !result.outgoing.is_empty(),
-            batch: result.header.batch,
+            header: result.header,
+            inner: Arc::new(result.inner),
+            sent: sent.map(|(unit, number)| (*unit, *number)).collect(),
             consumed: self.core.state().consumed.clone(),
         })
     }
@@ -372,15 +369,25 @@ impl Runner {
         let shared = self.shared.clone();
         let wake = self.wake.clone();
         let unit = self.core.unit();
-        let rows = ready.rows.clone();
-        let (rows_bytes, sends, batch) = (ready.rows_bytes, ready.sends, ready.batch);
+        let sends = ready.sends;
+        let batch = ready.header.batch;
+        let (header, inner, sent) = (
+            ready.header.clone(),
+            ready.inner.clone(),
+            ready.sent.clone(),
+        );
         let consumed = ready.consumed.clone();
         let frame = ready.frame.clone();
         self.appended = Some(ready);
         let done = move |answer: Result<Offset, LogError>| {
             let answer = match answer {
                 Ok(at) => {
-                    shared.store.push(at, rows, rows_bytes);
+                    shared.store.push(Committed {
+                        at,
+                        header,
+                        inner,
+                        sent,
+                    });
                     shared.progress.report(unit, |progress| {
                         progress.consumed = consumed;
                         progress.batches = batch;

@@ -6,9 +6,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::machine::{Effect, Fired, Misfire, RowWrite, Rows, RowsError, Space, Timer};
+use crate::machine::{Effect, Fired, Misfire, Rows, RowsError, Space, Timer, WriteSet};
 use crate::model::{ShardId, Time};
-use crate::result::Inner;
 
 /// Leading byte of rows by due time.
 const BY_TIME: u8 = 0;
@@ -24,50 +23,42 @@ pub struct PendingEffect {
     pub sending: bool,
 }
 
-/// All rows of a result: the machine's own, then those of timers and effects.
+/// Turns the timers and effects of a batch into rows of it.
 ///
-/// `before` reads rows as they were before the batch: replacing a timer must remove its old due time.
-pub fn rows_of(inner: &mut Inner, before: &dyn Rows) -> Result<(), RowsError> {
-    for (shard, id) in std::mem::take(&mut inner.cancelled) {
-        remove(inner, before, shard, id)?;
+/// `before` reads rows as they were before the batch: replacing a timer must remove its old due time. Cancels come before
+/// sets, so a timer that fires and is set again stays.
+pub fn write(out: &mut WriteSet, before: &dyn Rows) -> Result<(), RowsError> {
+    for (shard, id) in std::mem::take(&mut out.cancelled) {
+        remove(out, before, shard, id)?;
     }
-    for timer in std::mem::take(&mut inner.timers) {
-        remove(inner, before, timer.shard, timer.id)?;
+    for timer in std::mem::take(&mut out.timers) {
+        remove(out, before, timer.shard, timer.id)?;
         let value: Bytes = postcard::to_stdvec(&timer)
             .expect("a timer serialises")
             .into();
-        put(
-            inner,
+        out.put(
             Space::TIMERS,
             time_key(timer.at, timer.shard, timer.id),
             value.clone(),
         );
-        put(inner, Space::TIMERS, id_key(timer.shard, timer.id), value);
+        out.put(Space::TIMERS, id_key(timer.shard, timer.id), value);
     }
-    for effect in std::mem::take(&mut inner.effects) {
-        let key = effect.key;
-        put_effect(
-            inner,
-            key,
-            &PendingEffect {
-                effect,
-                sending: false,
-            },
-        );
-    }
-    for (key, finished) in std::mem::take(&mut inner.effect_marks) {
-        let Some(mut pending) = effect(before, key)? else {
-            continue;
+    for effect in std::mem::take(&mut out.effects) {
+        let pending = PendingEffect {
+            effect,
+            sending: false,
         };
-        if finished {
-            inner.rows.push(RowWrite {
-                space: Space::EFFECTS,
-                key: effect_key(key),
-                value: None,
-            });
-        } else {
-            pending.sending = true;
-            put_effect(inner, key, &pending);
+        put_effect(out, &pending);
+    }
+    for (key, finished) in std::mem::take(&mut out.effect_marks) {
+        match effect(before, key)? {
+            Some(_) if finished => out.delete(Space::EFFECTS, effect_key(key)),
+            Some(mut pending) => {
+                pending.sending = true;
+                put_effect(out, &pending);
+            }
+            // Finished before: a mark that came twice.
+            None => {}
         }
     }
     Ok(())
@@ -128,10 +119,10 @@ pub fn effect(rows: &dyn Rows, key: u64) -> Result<Option<PendingEffect>, RowsEr
     Ok(row.and_then(|row| postcard::from_bytes(&row).ok()))
 }
 
-fn remove(inner: &mut Inner, before: &dyn Rows, shard: ShardId, id: u64) -> Result<(), RowsError> {
+fn remove(out: &mut WriteSet, before: &dyn Rows, shard: ShardId, id: u64) -> Result<(), RowsError> {
     let key = id_key(shard, id);
     // The batch itself may have set it already.
-    let here = inner
+    let here = out
         .rows
         .iter()
         .rev()
@@ -142,28 +133,15 @@ fn remove(inner: &mut Inner, before: &dyn Rows, shard: ShardId, id: u64) -> Resu
         None => before.get(Space::TIMERS, &key)?,
     };
     if let Some(old) = old.and_then(|row| postcard::from_bytes::<Timer>(&row).ok()) {
-        for key in [time_key(old.at, shard, id), key] {
-            inner.rows.push(RowWrite {
-                space: Space::TIMERS,
-                key,
-                value: None,
-            });
-        }
+        out.delete(Space::TIMERS, time_key(old.at, shard, id));
+        out.delete(Space::TIMERS, key);
     }
     Ok(())
 }
 
-fn put(inner: &mut Inner, space: Space, key: Bytes, value: Bytes) {
-    inner.rows.push(RowWrite {
-        space,
-        key,
-        value: Some(value),
-    });
-}
-
-fn put_effect(inner: &mut Inner, key: u64, pending: &PendingEffect) {
+fn put_effect(out: &mut WriteSet, pending: &PendingEffect) {
     let value = postcard::to_stdvec(pending).expect("an effect serialises");
-    put(inner, Space::EFFECTS, effect_key(key), value.into());
+    out.put(Space::EFFECTS, effect_key(pending.effect.key), value);
 }
 
 fn time_key(at: Time, shard: ShardId, id: u64) -> Bytes {
@@ -185,3 +163,6 @@ fn id_key(shard: ShardId, id: u64) -> Bytes {
 fn effect_key(key: u64) -> Bytes {
     key.to_be_bytes().to_vec().into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -33,6 +33,9 @@ impl Message for Tick {
 pub enum Ask {
     /// Stop deciding; answer when nothing is on its way any more and memory is on disk.
     Drain(Box<dyn FnOnce() + Send>),
+    /// Panic outside of any decision, as a bug in the shell would.
+    #[cfg(test)]
+    Panic,
     /// End: the units are rebuilt elsewhere.
     Stop,
     /// Write memory to disk where no batch is in between.
@@ -241,6 +244,8 @@ impl Handler<Ask> for Worker {
     type Result = ();
     fn handle(&mut self, ask: Ask, ctx: &mut Self::Context) {
         match ask {
+            #[cfg(test)]
+            Ask::Panic => panic!("asked to"),
             Ask::Stop => ctx.stop(),
             Ask::Drain(answer) => {
                 self.draining = true;

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, HashMap};
 use bytes::Bytes;
 use fjall::Slice;
 
-use super::system::{self, Edit, RowForm};
+use super::system::RowForm;
 use super::{Committed, StoreError, UnitRow, chain, unit_key};
-use crate::machine::{Rows, Space};
+use crate::machine::Space;
 use crate::model::Unit;
 
 /// The writes of a run of frames, by stored key (space byte and key).
@@ -26,17 +26,15 @@ pub(super) fn stored_key(space: Space, key: &[u8], scratch: &mut Vec<u8>) -> Sli
     Slice::from(scratch.as_slice())
 }
 
-/// Turns frames into writes. `units` is what was remembered before, `below` the rows.
+/// Turns frames into writes. `units` is what was remembered before.
 pub(super) fn expand(
     frames: &[Committed],
     units: &BTreeMap<Unit, UnitRow>,
-    below: &dyn Rows,
 ) -> Result<Expanded, StoreError> {
     let rows: usize = frames.iter().map(|frame| frame.inner.rows.len()).sum();
     let mut edit = Writing {
         rows: HashMap::with_capacity(rows),
         scratch: Vec::with_capacity(64),
-        below,
     };
     let mut moved: BTreeMap<Unit, UnitRow> = BTreeMap::new();
     for frame in frames {
@@ -53,7 +51,6 @@ pub(super) fn expand(
             }
             edit.put(write.space, &write.key, write.value.clone());
         }
-        system::write(&frame.inner, frame.at, frame.header.now, &mut edit)?;
     }
     for (unit, row) in &moved {
         edit.put(Space::UNITS, &unit_key(*unit), Some(row.to_row()));
@@ -64,24 +61,12 @@ pub(super) fn expand(
     })
 }
 
-struct Writing<'a> {
+struct Writing {
     rows: HashMap<Slice, Option<Bytes>>,
     scratch: Vec<u8>,
-    below: &'a dyn Rows,
 }
 
-impl Edit for Writing<'_> {
-    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let stored = stored_key(space, key, &mut Vec::new());
-        match self.rows.get(&stored) {
-            Some(value) => Ok(value.clone()),
-            None => self
-                .below
-                .get(space, key)
-                .map_err(|error| StoreError::Damaged(error.0)),
-        }
-    }
-
+impl Writing {
     fn put(&mut self, space: Space, key: &[u8], value: Option<Bytes>) {
         let stored = stored_key(space, key, &mut self.scratch);
         self.rows.insert(stored, value);

@@ -29,7 +29,7 @@ impl MemoryStore {
                 });
             }
         }
-        let expanded = expand(frames, &self.units, self)?;
+        let expanded = expand(frames, &self.units)?;
         for (key, value) in expanded.rows {
             match value {
                 Some(value) => self.rows.insert(key.to_vec(), value),

@@ -143,9 +143,7 @@ impl RowStore {
                 });
             }
         }
-        let below = self.snapshot()?;
-        let expanded = expand(frames, &writer.units, &below)?;
-        drop(below);
+        let expanded = expand(frames, &writer.units)?;
         self.write(&mut writer, expanded, last.at.0 + 1)
     }
 

@@ -9,9 +9,9 @@ use fjall::Readable;
 use super::chain::{MARK_KEY, Mark};
 use super::error::guarded;
 use super::rows::Inner;
-use super::{EffectRow, RowForm, StoreError, UnitRow, timer_due_key, unit_key};
-use crate::machine::{Rows, RowsError, Space, Timer};
-use crate::model::{Offset, ShardId, Time, Unit};
+use super::{RowForm, StoreError, UnitRow, unit_key};
+use crate::machine::{Rows, RowsError, Space};
+use crate::model::{Offset, Unit};
 
 /// Which way a scan goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,54 +105,6 @@ impl Snapshot {
             Some(bytes) => UnitRow::from_row(&bytes).map(Some),
             None => Ok(None),
         }
-    }
-
-    /// Timers due from `from` to `to` (both included), earliest first, at most `limit`.
-    pub fn timers_due(&self, from: Time, to: Time, limit: usize) -> Result<Vec<Timer>, RowsError> {
-        let first = timer_due_key(from, ShardId(0), 0);
-        let mut timers = Vec::new();
-        let mut wrong = None;
-        self.scan_from(
-            Space::TIMERS,
-            b"d",
-            Some(&first),
-            Direction::Up,
-            &mut |_, value| match Timer::from_row(value) {
-                Ok(timer) if timer.at <= to && timers.len() < limit => {
-                    timers.push(timer);
-                    true
-                }
-                Ok(_) => false,
-                Err(error) => {
-                    wrong = Some(error);
-                    false
-                }
-            },
-        )?;
-        wrong.map_or(Ok(timers), Err)
-    }
-
-    /// Effects that wait or are being sent, by key, from key `from` on, at most `limit`.
-    pub fn effects(&self, from: u64, limit: usize) -> Result<Vec<EffectRow>, RowsError> {
-        let mut effects = Vec::new();
-        let mut wrong = None;
-        self.scan_from(
-            Space::EFFECTS,
-            b"",
-            Some(&from.to_be_bytes()),
-            Direction::Up,
-            &mut |_, value| {
-                if effects.len() == limit {
-                    return false;
-                }
-                match EffectRow::from_row(value) {
-                    Ok(effect) => effects.push(effect),
-                    Err(error) => wrong = Some(error),
-                }
-                wrong.is_none()
-            },
-        )?;
-        wrong.map_or(Ok(effects), Err)
     }
 
     /// All rows of one keyspace as stored, for dump and check.

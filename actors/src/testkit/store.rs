@@ -1,24 +1,22 @@
 //! A store of rows in memory that applies results only when the simulator says so, and forgets what was not persisted.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 
 use super::Random;
-use crate::machine::{RowWrite, Rows, RowsError, Space};
+use crate::machine::{Rows, RowsError, Space};
 use crate::model::Offset;
 use crate::runtime::runner::RowCache;
-
-type Table = BTreeMap<(Space, Vec<u8>), Bytes>;
+use crate::store::{Committed, MemoryStore};
 
 #[derive(Default)]
 struct State {
-    rows: Table,
-    end: Offset,
-    queue: VecDeque<(Offset, Arc<Vec<RowWrite>>)>,
-    persisted: (Table, Offset),
+    rows: MemoryStore,
+    queue: VecDeque<Committed>,
+    persisted: MemoryStore,
 }
 
 /// A simulated store.
@@ -29,25 +27,19 @@ impl SimStore {
     /// Applies the oldest pushed result. Answers whether there was one.
     pub fn apply(&self) -> bool {
         let mut state = self.0.lock();
-        let Some((at, rows)) = state.queue.pop_front() else {
+        let Some(result) = state.queue.pop_front() else {
             return false;
         };
-        assert_eq!(at, state.end, "results reach the store in order, each once");
-        for row in rows.iter() {
-            let key = (row.space, row.key.to_vec());
-            match &row.value {
-                Some(value) => state.rows.insert(key, value.clone()),
-                None => state.rows.remove(&key),
-            };
+        if let Err(error) = state.rows.apply(&[result]) {
+            panic!("results reach the store in order, each once: {error}");
         }
-        state.end = Offset(at.0 + 1);
         true
     }
 
     /// What stands now survives a crash.
     pub fn persist(&self) {
         let mut state = self.0.lock();
-        state.persisted = (state.rows.clone(), state.end);
+        state.persisted = state.rows.clone();
     }
 
     /// The power fails: back to what was persisted, or (kill) only the queue is lost.
@@ -55,7 +47,7 @@ impl SimStore {
         let mut state = self.0.lock();
         state.queue.clear();
         if random.chance(50) {
-            (state.rows, state.end) = state.persisted.clone();
+            state.rows = state.persisted.clone();
         }
     }
 
@@ -64,23 +56,21 @@ impl SimStore {
         *self.0.lock() = State::default();
     }
 
-    /// All rows but the runtime's own, for comparison.
+    /// All rows but the runtime's own of units, for comparison.
     pub fn facts(&self) -> Vec<(Space, Vec<u8>, Bytes)> {
         let state = self.0.lock();
-        let mut facts: Vec<_> = state
+        state
             .rows
             .iter()
-            .filter(|((space, _), _)| *space != Space::UNITS)
-            .map(|((space, key), value)| (*space, key.clone(), value.clone()))
-            .collect();
-        facts.sort();
-        facts
+            .filter(|(space, _, _)| ![Space::STATES, Space::UNITS].contains(space))
+            .map(|(space, key, value)| (space, key.to_vec(), value.clone()))
+            .collect()
     }
 }
 
 impl Rows for SimStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, RowsError> {
-        Ok(self.0.lock().rows.get(&(space, key.to_vec())).cloned())
+        self.0.lock().rows.get(space, key)
     }
 
     fn scan(
@@ -89,20 +79,7 @@ impl Rows for SimStore {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), RowsError> {
-        let found: Vec<_> = self
-            .0
-            .lock()
-            .rows
-            .range((space, prefix.to_vec())..)
-            .take_while(|((s, key), _)| *s == space && key.starts_with(prefix))
-            .map(|((_, key), value)| (key.clone(), value.clone()))
-            .collect();
-        for (key, value) in found {
-            if !each(&key, &value) {
-                break;
-            }
-        }
-        Ok(())
+        self.0.lock().rows.scan(space, prefix, each)
     }
 }
 
@@ -127,13 +104,15 @@ impl RowCache for SimStore {
         Box::new(View(self))
     }
 
-    fn push(&self, at: Offset, rows: Arc<Vec<RowWrite>>, _: u64) {
-        self.0.lock().queue.push_back((at, rows));
+    fn push(&self, result: Committed) {
+        self.0.lock().queue.push_back(result);
     }
 
     fn end(&self) -> Offset {
-        self.0.lock().end
+        Offset(self.0.lock().rows.applied().map_or(0, |at| at.0 + 1))
     }
+
+    fn on_advance(&self, _: Arc<dyn Fn(Offset) + Send + Sync>) {}
 
     fn backlog_bytes(&self) -> u64 {
         0

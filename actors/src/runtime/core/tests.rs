@@ -139,7 +139,7 @@ impl Machine for Adder {
     }
 }
 
-struct Ledger;
+pub(in crate::runtime) struct Ledger;
 
 impl Machines for Ledger {
     fn make(&self, unit: Unit, _: &dyn Rows) -> Result<Made, String> {
@@ -164,17 +164,17 @@ impl Machines for Ledger {
     }
 }
 
-fn shard(key: u8) -> ShardId {
+pub(in crate::runtime) fn shard(key: u8) -> ShardId {
     ShardId(u16::from(key))
 }
 
-fn total(rows: &dyn Rows, key: u8) -> Result<u64, RowsError> {
+pub(in crate::runtime) fn total(rows: &dyn Rows, key: u8) -> Result<u64, RowsError> {
     Ok(rows.get(TOTAL, &[key])?.map_or(0, |row| {
         u64::from_be_bytes(row[..].try_into().expect("eight bytes"))
     }))
 }
 
-fn event(id: u64, key: u8) -> RawRecord {
+pub(in crate::runtime) fn event(id: u64, key: u8) -> RawRecord {
     RawRecord {
         schema: 1,
         envelope: id.to_le_bytes().to_vec().into(),
@@ -255,7 +255,12 @@ fn replay(world: &World, seed: u64) {
             frame.refs().len(),
             "seed {seed}, result {offset}"
         );
-        store.push(Offset(offset), Arc::new(inner.rows), 0);
+        store.push(crate::store::Committed {
+            at: Offset(offset),
+            header: frame.header.clone(),
+            inner: Arc::new(inner),
+            sent: frame.sent(PARTITIONS),
+        });
         store.apply();
     }
     assert_eq!(store.facts(), world.store().facts(), "seed {seed}");

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::*;
-use crate::machine::{Effect, Misfire, RowWrite, Timer};
-use crate::model::{PartitionId, ShardId, Time};
+use crate::machine::RowWrite;
+use crate::model::{PartitionId, Time};
 use crate::result::{Header, Inner as Part, Slice};
 use crate::store::{Direction, MemoryStore};
 
@@ -179,100 +179,6 @@ fn frames_out_of_order_change_nothing() {
             next
         }])
         .unwrap();
-}
-
-#[test]
-fn timers_are_replaced_cancelled_and_found_when_due() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, _) = RowStore::open(&folder.path().join("rows"), &small()).unwrap();
-    let timer = |id, at| Timer {
-        shard: ShardId(3),
-        id,
-        at: Time(at),
-        misfire: Misfire::Fire,
-        payload: Bytes::from_static(b"p"),
-    };
-    let part = |timers, cancelled| Part {
-        timers,
-        cancelled,
-        ..Part::default()
-    };
-    let due = |to| -> Vec<(u64, i64)> {
-        let snapshot = store.snapshot().unwrap();
-        let due = snapshot.timers_due(Time::MIN, Time(to), 10).unwrap();
-        due.iter().map(|timer| (timer.id, timer.at.0)).collect()
-    };
-    store
-        .apply(&[frame(
-            0,
-            1,
-            part(vec![timer(1, 50), timer(2, -5), timer(3, 70)], vec![]),
-        )])
-        .unwrap();
-    assert_eq!(due(60), [(2, -5), (1, 50)]);
-    // Replaced within one run of frames, then fired and set again in one frame.
-    store
-        .apply(&[
-            frame(1, 2, part(vec![timer(1, 20)], vec![])),
-            frame(2, 3, part(vec![timer(1, 30)], vec![(ShardId(3), 2)])),
-            frame(
-                3,
-                4,
-                part(vec![timer(3, 90)], vec![(ShardId(3), 3), (ShardId(3), 99)]),
-            ),
-        ])
-        .unwrap();
-    assert_eq!(due(100), [(1, 30), (3, 90)]);
-    let snapshot = store.snapshot().unwrap();
-    assert_eq!(
-        snapshot.timers_due(Time(31), Time(100), 10).unwrap().len(),
-        1
-    );
-    assert_eq!(
-        snapshot.timers_due(Time::MIN, Time(100), 1).unwrap().len(),
-        1
-    );
-}
-
-#[test]
-fn effects_wait_are_marked_and_go() {
-    let folder = tempfile::tempdir().unwrap();
-    let (store, _) = RowStore::open(&folder.path().join("rows"), &small()).unwrap();
-    let effect = |key| Effect {
-        key,
-        channel: "webhook".into(),
-        at_most_once: true,
-        payload: Bytes::new(),
-    };
-    let waiting = || -> Vec<(u64, bool)> {
-        let effects = store.snapshot().unwrap().effects(0, 10).unwrap();
-        effects
-            .iter()
-            .map(|row| (row.effect.key, row.sending))
-            .collect()
-    };
-    let asked = Part {
-        effects: vec![effect(7), effect(8)],
-        ..Part::default()
-    };
-    let marked = |effect_marks| Part {
-        effect_marks,
-        ..Part::default()
-    };
-    store.apply(&[frame(0, 1, asked)]).unwrap();
-    assert_eq!(waiting(), [(7, false), (8, false)]);
-    store
-        .apply(&[frame(1, 2, marked(vec![(7, false)]))])
-        .unwrap();
-    assert_eq!(waiting(), [(7, true), (8, false)]);
-    store
-        .apply(&[frame(
-            2,
-            3,
-            marked(vec![(7, true), (7, true), (8, false), (8, true)]),
-        )])
-        .unwrap();
-    assert_eq!(waiting(), []);
 }
 
 #[test]
