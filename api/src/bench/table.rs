@@ -1,0 +1,186 @@
+//! Rows of figures with what they must reach, for people (a table) and for programs (JSON).
+
+use std::fmt;
+use std::time::Duration;
+
+use super::disk::Syncs;
+use super::{BenchOptions, What};
+
+/// One figure.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// What was measured.
+    pub what: String,
+    /// How much.
+    pub value: f64,
+    /// Of what.
+    pub unit: &'static str,
+    /// What it must reach, and what it should reach then, as text.
+    pub goal: &'static str,
+}
+
+/// The figures of one run.
+#[derive(Debug, Clone)]
+pub struct Table {
+    title: String,
+    syncs: Syncs,
+    cores: usize,
+    rows: Vec<Row>,
+    notes: Vec<String>,
+}
+
+impl Table {
+    pub(super) fn new(options: &BenchOptions, syncs: Syncs) -> Table {
+        let title = match options.what {
+            What::Ingest => "events over HTTP, acknowledged durable",
+            What::Apply => "events over HTTP, applied",
+            What::Restart => "ready after kill -9",
+            What::Log => "appends to the segment log",
+            What::Generate => "the load generator alone",
+        };
+        Table {
+            title: title.to_owned(),
+            syncs,
+            cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
+            rows: Vec::new(),
+            notes: Vec::new(),
+        }
+    }
+
+    /// Adds a figure without a goal.
+    pub(super) fn row(&mut self, what: impl Into<String>, value: f64, unit: &'static str) {
+        self.goal(what, value, unit, "");
+    }
+
+    /// Adds a figure with what it must reach.
+    pub(super) fn goal(
+        &mut self,
+        what: impl Into<String>,
+        value: f64,
+        unit: &'static str,
+        goal: &'static str,
+    ) {
+        let what = what.into();
+        self.rows.push(Row {
+            what,
+            value,
+            unit,
+            goal,
+        });
+    }
+
+    /// Adds the median and the slowest of a hundred.
+    pub(super) fn times(&mut self, what: &str, times: &mut Times, goal: &'static str) {
+        self.row(format!("{what}, p50"), times.ms(0.50), "ms");
+        self.goal(format!("{what}, p99"), times.ms(0.99), "ms", goal);
+    }
+
+    /// Adds a sentence under the table.
+    pub(super) fn note(&mut self, text: impl Into<String>) {
+        self.notes.push(text.into());
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> &[Row] {
+        &self.rows
+    }
+
+    /// The same for programs.
+    pub fn json(&self) -> serde_json::Value {
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "what": row.what, "value": row.value, "unit": row.unit, "goal": row.goal,
+                })
+            })
+            .collect();
+        serde_json::json!({
+            "title": self.title,
+            "version": env!("CARGO_PKG_VERSION"),
+            "optimised": !cfg!(debug_assertions),
+            "cores": self.cores,
+            "sync_p50_ms": self.syncs.p50_ms,
+            "sync_p99_ms": self.syncs.p99_ms,
+            "rows": rows,
+            "notes": self.notes,
+        })
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}   ({} cores; the disk syncs in {:.2} ms at the median, {:.2} ms at p99)",
+            self.title, self.cores, self.syncs.p50_ms, self.syncs.p99_ms
+        )?;
+        for row in &self.rows {
+            let value = printed(row.value);
+            let line = format!("  {:<46}{value:>12} {:<12}{}", row.what, row.unit, row.goal);
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        for note in &self.notes {
+            writeln!(f, "  - {note}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Three digits that matter.
+fn printed(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// Durations of which quantiles are asked.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Times(Vec<Duration>);
+
+impl Times {
+    pub fn push(&mut self, time: Duration) {
+        self.0.push(time);
+    }
+
+    pub fn extend(&mut self, other: Times) {
+        self.0.extend(other.0);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The time that this share of all does not exceed, in milliseconds; 0 if there is none.
+    pub fn ms(&mut self, share: f64) -> f64 {
+        self.0.sort_unstable();
+        let last = self.0.len().saturating_sub(1);
+        let at = (last as f64 * share).round() as usize;
+        self.0.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_measured() {
+        let mut times = Times::default();
+        assert_eq!(times.ms(0.5), 0.0);
+        for ms in (1..=100).rev() {
+            times.push(Duration::from_millis(ms));
+        }
+        assert_eq!((times.ms(0.0), times.ms(1.0)), (1.0, 100.0));
+        assert_eq!((times.ms(0.5), times.ms(0.99)), (51.0, 99.0));
+    }
+
+    #[test]
+    fn figures_print_with_three_digits() {
+        let printed: Vec<_> = [1234.5, 12.34, 0.456].map(super::printed).into();
+        assert_eq!(printed, ["1234", "12.3", "0.46"]);
+    }
+}
