@@ -6,6 +6,7 @@ pub mod gate;
 pub mod guard;
 pub mod node;
 pub mod progress;
+pub mod replay;
 pub mod restore;
 pub mod rows;
 pub mod runner;

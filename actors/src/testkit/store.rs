@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use super::Random;
 use crate::machine::{Rows, RowsError, Space};
 use crate::model::Offset;
+use crate::runtime::replay::ReplayRows;
 use crate::runtime::runner::RowCache;
 use crate::store::{Committed, MemoryStore};
 
@@ -116,5 +117,19 @@ impl RowCache for SimStore {
 
     fn backlog_bytes(&self) -> u64 {
         0
+    }
+}
+
+impl ReplayRows for SimStore {
+    fn rows(&self) -> Result<Box<dyn Rows + '_>, String> {
+        Ok(Box::new(View(self)))
+    }
+
+    fn apply(&self, result: Committed) -> Result<(), String> {
+        let mut state = self.0.lock();
+        state
+            .rows
+            .apply(&[result])
+            .map_err(|error| error.to_string())
     }
 }

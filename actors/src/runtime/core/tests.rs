@@ -229,40 +229,10 @@ fn check(seed: u64, faults: Faults, avoid: u8) {
 
 /// Deciding every recorded slice again gives the recorded results (I2), and the same rows.
 fn replay(world: &World, seed: u64) {
-    use crate::log::Log;
-    use crate::runtime::runner::RowCache;
     let store = Arc::new(SimStore::default());
     let shared = world.shared(store.clone());
-    let mut units: BTreeMap<Unit, UnitCore> = BTreeMap::new();
-    for offset in 0..world.results().end(PartitionId(0)).0 {
-        let frame = shared.feeds.frame(Offset(offset)).expect("frame reads");
-        let inner = frame.inner(&*shared.sealer).expect("opens").expect("kept");
-        let unit = frame.header.unit;
-        let core = units.entry(unit).or_insert_with(|| {
-            let made = Ledger.make(unit, &*store).expect("made");
-            UnitCore::new(unit, PARTITIONS, made.machine, UnitState::default())
-        });
-        let batch = shared
-            .feeds
-            .again(unit, &frame.header.slices)
-            .expect("slices read");
-        let again = core
-            .step(&*store, &batch, frame.header.now, frame.header.epoch)
-            .expect("decides again");
-        assert_eq!(again.inner, inner, "seed {seed}, result {offset}");
-        assert_eq!(
-            again.outgoing.len(),
-            frame.refs().len(),
-            "seed {seed}, result {offset}"
-        );
-        store.push(crate::store::Committed {
-            at: Offset(offset),
-            header: frame.header.clone(),
-            inner: Arc::new(inner),
-            sent: frame.sent(PARTITIONS),
-        });
-        store.apply();
-    }
+    crate::runtime::replay::replay(&shared, &Ledger, &*store, |_, _| ())
+        .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     assert_eq!(store.facts(), world.store().facts(), "seed {seed}");
 }
 
