@@ -29,6 +29,8 @@ pub enum What {
     Restart,
     /// Appends to the segment log, without HTTP.
     Log,
+    /// Admission and decoding, without HTTP.
+    Decode,
     /// Generating the load, without a server.
     Generate,
 }
@@ -115,6 +117,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Apply => apply::run(options, &dir.0, &mut table).await?,
         What::Restart => restart::run(options, &dir.0, &mut table).await?,
         What::Log => parts::log(&dir.0, options.seconds, &mut table)?,
+        What::Decode => parts::decode(&mut table),
         What::Generate => parts::generate(options, &mut table),
     }
     Ok(table)

@@ -29,6 +29,22 @@ pub(super) fn log(dir: &Path, seconds: u32, table: &mut Table) -> Result<(), Ben
     Ok(())
 }
 
+/// Taking requests apart and decoding events.
+pub(super) fn decode(table: &mut Table) {
+    /// A second or so.
+    const BATCHES: usize = 2_000;
+    let cost = ingest::bench::cost(BATCHES);
+    table.row("bytes of an event", cost.event_bytes as f64, "B");
+    for (what, ns) in [
+        ("admit: taken apart and checked", cost.admit_ns),
+        ("encode: the raw record written", cost.encode_ns),
+        ("read: the raw record read", cost.read_ns),
+        ("decode: an event of it", cost.decode_ns),
+    ] {
+        table.row(what, ns / 1e3, "us/event");
+    }
+}
+
 /// Generating the load.
 pub(super) fn generate(options: &BenchOptions, table: &mut Table) {
     let single = BenchOptions {

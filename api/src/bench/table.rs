@@ -36,6 +36,7 @@ impl Table {
             What::Apply => "events over HTTP, applied",
             What::Restart => "ready after kill -9",
             What::Log => "appends to the segment log",
+            What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
         };
         Table {

@@ -70,7 +70,7 @@ impl Kind {
             Kind::ClubOpenId => "openid@wxdemo00000000club:",
             Kind::ScanOpenId => "openid@wxdemo00000000scan:",
             Kind::Ouid => "ouid@tmall-hemu:",
-            Kind::YouzanId => "yz_open_id@youzan-hemu:",
+            Kind::YouzanId => "youzan_id@youzan-hemu:",
             Kind::Card => "member_card:",
             Kind::Email => "email:",
             Kind::Device => "device_id:",
