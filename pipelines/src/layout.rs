@@ -1,0 +1,64 @@
+//! The data folder: what lies where.
+//!
+//! ```text
+//! lock            one process at a time
+//! raw/            raw log: control and event partitions                  durable
+//! results/        result log                                             durable
+//! keys/           installation, day and fragment keys (backed up apart)  durable
+//! registry.db     sources, keys, definitions                             durable
+//! rows/           row store                                              cache of results
+//! identity/       identity's memory, checkpointed                        cache of results
+//! starts.json     notes of the crash-loop guard
+//! ```
+
+use std::path::{Path, PathBuf};
+
+/// Paths within a data folder.
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// The layout of a folder.
+    pub fn new(root: &Path) -> Layout {
+        Layout {
+            root: root.to_path_buf(),
+        }
+    }
+
+    /// The folder itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The raw log.
+    pub fn raw(&self) -> PathBuf {
+        self.root.join("raw")
+    }
+
+    /// The result log.
+    pub fn results(&self) -> PathBuf {
+        self.root.join("results")
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> PathBuf {
+        self.root.join("keys")
+    }
+
+    /// The registry, when it is SQLite.
+    pub fn registry(&self) -> PathBuf {
+        self.root.join("registry.db")
+    }
+
+    /// The row store.
+    pub fn rows(&self) -> PathBuf {
+        self.root.join("rows")
+    }
+
+    /// Identity's memory.
+    pub fn identity(&self) -> PathBuf {
+        self.root.join("identity")
+    }
+}

@@ -1,0 +1,386 @@
+//! The platform: a data folder, opened and running.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::disk::FolderLock;
+use actors::log::segment::{SegmentLog, SegmentOptions};
+use actors::log::{Log, LogError};
+use actors::machine::{RecordAt, RowsError};
+use actors::model::{Clock, ErrorKind, Fault, PartitionId, Position, Retry, Token, Unit};
+use actors::runtime::feed::FeedError;
+use actors::runtime::gate::Limits;
+use actors::runtime::node::{AdmitError, Lagging, Node, Parts};
+use actors::runtime::progress::UnitProgress;
+use actors::runtime::restore::RestoreError;
+use actors::runtime::rows::DiskRows;
+use actors::seal::{KeyRing, SealError};
+use actors::store::{RowStore, Snapshot, StoreConfig, StoreError, WriteBehindConfig};
+use cdp::control::Control;
+use cdp::identity::row::DecisionRow;
+use cdp::routed::{self, EventBody, EventHead};
+use ingest::RawRecord;
+
+use crate::decode;
+use crate::layout::Layout;
+use crate::machines::CdpMachines;
+use crate::stats::{self, Stats};
+
+/// Event partitions of the raw log besides the control partition.
+const EVENT_PARTITIONS: u16 = 1;
+
+/// How a platform is started.
+#[derive(Clone)]
+pub struct PlatformConfig {
+    /// The data folder.
+    pub data: PathBuf,
+    /// Partitions of the member shards; divides 256, fixed at first start.
+    pub partitions: u16,
+    /// Threads for member units.
+    pub workers: u16,
+    /// Admission bounds.
+    pub limits: Limits,
+    /// Sizes of the row store.
+    pub store: StoreConfig,
+    /// The installation's time zone (fixed at first start), by IANA name.
+    pub time_zone: String,
+}
+
+impl PlatformConfig {
+    /// The defaults for a data folder.
+    pub fn new(data: impl Into<PathBuf>) -> PlatformConfig {
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
+        PlatformConfig {
+            data: data.into(),
+            partitions: 8,
+            workers: u16::try_from(cores).unwrap_or(8).min(8),
+            limits: Limits::default(),
+            store: StoreConfig::default(),
+            time_zone: "Asia/Shanghai".into(),
+        }
+    }
+}
+
+/// Why a platform does not start.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StartError {
+    /// The log refuses: locked, damaged, unreadable.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The keys refuse.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The row store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The units cannot be restored.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// The configuration is wrong.
+    #[error("{0}")]
+    Config(String),
+}
+
+impl Fault for StartError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            StartError::Log(error) => error.kind(),
+            StartError::Seal(error) => error.kind(),
+            StartError::Store(error) => error.kind(),
+            StartError::Restore(error) => error.kind(),
+            StartError::Config(_) => ErrorKind::Invalid,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            StartError::Log(error) => error.code(),
+            StartError::Seal(error) => error.code(),
+            StartError::Store(error) => error.code(),
+            StartError::Restore(error) => error.code(),
+            StartError::Config(_) => "configuration",
+        }
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum PlatformError {
+    /// Not admitted.
+    #[error(transparent)]
+    Admit(#[from] AdmitError),
+    /// The write is not visible yet.
+    #[error(transparent)]
+    Lagging(#[from] Lagging),
+    /// Rows cannot be read.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A log cannot be read.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The command was appended but its decision is not there: ask again with the same idempotency key.
+    #[error("the command is accepted but not decided yet: ask again with the same idempotency key")]
+    Undecided,
+}
+
+impl Fault for PlatformError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            PlatformError::Admit(error) => error.kind(),
+            PlatformError::Lagging(error) => error.kind(),
+            PlatformError::Rows(error) => error.kind(),
+            PlatformError::Store(error) => error.kind(),
+            PlatformError::Feed(error) => error.kind(),
+            PlatformError::Undecided => ErrorKind::Unavailable,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            PlatformError::Admit(error) => error.code(),
+            PlatformError::Lagging(error) => error.code(),
+            PlatformError::Rows(error) => error.code(),
+            PlatformError::Store(error) => error.code(),
+            PlatformError::Feed(error) => error.code(),
+            PlatformError::Undecided => "undecided",
+        }
+    }
+    fn retry(&self) -> Retry {
+        match self {
+            PlatformError::Admit(error) => error.retry(),
+            PlatformError::Lagging(error) => error.retry(),
+            PlatformError::Undecided => Retry::After(1),
+            PlatformError::Rows(error) => error.retry(),
+            PlatformError::Store(error) => error.retry(),
+            PlatformError::Feed(error) => error.retry(),
+        }
+    }
+}
+
+/// An event as identity sent it to its member.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredEvent {
+    /// The part without personal data.
+    pub head: EventHead,
+    /// The personal part; `None` when it was erased.
+    pub body: Option<EventBody>,
+}
+
+/// A running platform.
+pub struct Platform {
+    config: PlatformConfig,
+    layout: Layout,
+    clock: Arc<dyn Clock>,
+    node: Node,
+    rows: Arc<DiskRows>,
+    raw: Arc<SegmentLog>,
+    results: Arc<SegmentLog>,
+    keys: Arc<KeyRing>,
+    _lock: FolderLock,
+}
+
+impl Platform {
+    /// Opens a data folder and starts it. `tell` hears how many results are filled into the row store, of how many.
+    pub fn start(
+        config: PlatformConfig,
+        clock: Arc<dyn Clock>,
+        tell: impl FnMut(u64, u64),
+    ) -> Result<Platform, StartError> {
+        check(&config)?;
+        let zone = zone(&config.time_zone)?;
+        let layout = Layout::new(&config.data);
+        let lock = FolderLock::take(layout.root())?;
+        let keys = Arc::new(KeyRing::open(&layout.keys())?);
+        let raw = Arc::new(SegmentLog::open(
+            &layout.raw(),
+            SegmentOptions::new(1 + EVENT_PARTITIONS),
+        )?);
+        let results = Arc::new(SegmentLog::open(&layout.results(), SegmentOptions::new(1))?);
+        let opened = RowStore::open_or_set_aside(&layout.rows(), &config.store)?;
+        let rows = Arc::new(DiskRows::start(opened.store, WriteBehindConfig::default())?);
+        let machines = CdpMachines {
+            identity: layout.identity(),
+            keys: keys.clone(),
+            zone,
+        };
+        let node = Node::start(
+            Parts {
+                raw: raw.clone(),
+                results: results.clone(),
+                sealer: keys.clone(),
+                store: rows.clone(),
+                clock: clock.clone(),
+                machines: Arc::new(machines),
+                partitions: config.partitions,
+                workers: config.workers,
+                limits: config.limits,
+                dir: layout.root().to_path_buf(),
+                on_fatal: Arc::new(|| std::process::abort()),
+            },
+            tell,
+        )?;
+        Ok(Platform {
+            config,
+            layout,
+            clock,
+            node,
+            rows,
+            raw,
+            results,
+            keys,
+            _lock: lock,
+        })
+    }
+
+    /// Appends events durably: one group, all or nothing.
+    pub async fn append(&self, records: &[RawRecord]) -> Result<Token, PlatformError> {
+        let group: Vec<_> = records.iter().map(decode::to_raw).collect();
+        Ok(self.node.append(&group).await?)
+    }
+
+    /// Appends a command, waits until it is decided, and answers the decision that stands under its idempotency key.
+    pub async fn command(
+        &self,
+        control: &Control,
+        request: &str,
+        limit: Duration,
+    ) -> Result<(Token, DecisionRow), PlatformError> {
+        let token = self.publish(control).await?;
+        self.wait(token, limit).await?;
+        let snapshot = self.snapshot()?;
+        match cdp::identity::row::decision(&snapshot, request)? {
+            Some(decision) => Ok((token, decision)),
+            None => Err(PlatformError::Undecided),
+        }
+    }
+
+    /// Appends a control record that nobody waits for: a definition, a mark.
+    pub async fn publish(&self, control: &Control) -> Result<Token, PlatformError> {
+        Ok(self.node.append_control(&[control.to_raw()]).await?)
+    }
+
+    /// Waits until reads see the write of `token`.
+    pub async fn wait(&self, token: Token, limit: Duration) -> Result<(), PlatformError> {
+        Ok(self.node.wait(token, limit).await?)
+    }
+
+    /// All rows, consistent at one position.
+    pub fn snapshot(&self) -> Result<Snapshot, PlatformError> {
+        Ok(self.rows.snapshot()?)
+    }
+
+    /// Totals.
+    pub fn stats(&self) -> Result<Stats, PlatformError> {
+        let snapshot = self.snapshot()?;
+        let states = stats::unit_states(&snapshot, self.config.partitions)?;
+        let received = (1..=EVENT_PARTITIONS)
+            .map(|partition| self.raw.end(PartitionId(partition)).0)
+            .sum();
+        Ok(Stats {
+            received,
+            lag: self.node.lag(),
+            ..Stats::of(&states)
+        })
+    }
+
+    /// How far each unit is.
+    pub fn units(&self) -> BTreeMap<Unit, UnitProgress> {
+        self.node.units()
+    }
+
+    /// The bodies of timeline events, in the order asked for; `None` where a record is no event.
+    pub fn events(&self, places: &[RecordAt]) -> Result<Vec<Option<StoredEvent>>, PlatformError> {
+        places.iter().map(|at| self.event(*at)).collect()
+    }
+
+    fn event(&self, at: RecordAt) -> Result<Option<StoredEvent>, PlatformError> {
+        use actors::machine::Personal;
+        let shared = self.node.shared();
+        // Any member unit reads result frames the same way.
+        let record = shared.feeds.record(Unit::member(PartitionId(0)), at)?;
+        if record.schema != routed::schema::EVENT {
+            return Ok(None);
+        }
+        let body = match &record.personal {
+            Personal::Open(bytes) => routed::decode(bytes),
+            Personal::None | Personal::Erased => None,
+        };
+        Ok(routed::decode(&record.envelope).map(|head| StoredEvent { head, body }))
+    }
+
+    /// A raw event with its original bytes. `None`: the key of its day is gone, or it is no event.
+    pub fn raw_event(&self, position: Position) -> Result<Option<RawRecord>, PlatformError> {
+        let record = self.node.shared().feeds.raw_record(position)?;
+        Ok(decode::from_record(&record))
+    }
+
+    /// The clock that the platform runs by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// How it was started.
+    pub fn config(&self) -> &PlatformConfig {
+        &self.config
+    }
+
+    /// Where its files are.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The node underneath.
+    pub fn node(&self) -> &Node {
+        &self.node
+    }
+
+    /// The row store and its writer.
+    pub fn rows(&self) -> &DiskRows {
+        &self.rows
+    }
+
+    /// The logs: raw, results.
+    pub fn logs(&self) -> (&SegmentLog, &SegmentLog) {
+        (&self.raw, &self.results)
+    }
+
+    /// The keys.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Something that keeps it from working, if there is such.
+    pub fn trouble(&self) -> Option<String> {
+        self.node.trouble()
+    }
+
+    /// Refuses new records, finishes what is on its way, writes memory to disk, closes the logs.
+    pub fn drain(&self) {
+        self.node.drain();
+        self.rows.writer().checkpoint();
+        self.raw.close();
+        self.results.close();
+    }
+}
+
+fn check(config: &PlatformConfig) -> Result<(), StartError> {
+    let partitions = config.partitions;
+    if partitions == 0 || actors::model::SHARDS % partitions != 0 {
+        return Err(StartError::Config(format!(
+            "partitions = {partitions}: it must divide {}",
+            actors::model::SHARDS
+        )));
+    }
+    Ok(())
+}
+
+fn zone(name: &str) -> Result<jiff::tz::TimeZone, StartError> {
+    jiff::tz::TimeZone::get(name).map_err(|_| {
+        StartError::Config(format!(
+            "time_zone = {name:?}: use an IANA name such as Asia/Shanghai"
+        ))
+    })
+}
