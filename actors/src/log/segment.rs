@@ -52,6 +52,10 @@ pub const TAIL_BYTES_MAX: usize = 32 << 20;
 /// Largest group, in bytes with frame heads: it is written at once and kept whole in memory meanwhile.
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
 
+/// Places where a process built with the feature `failpoints` can be made to end: with `FAILPOINTS=log-after-write=return`
+/// (and `fail::FailScenario::setup()` at its start) it aborts there, as a kill would.
+pub const FAIL_POINTS: [&str; 3] = ["log-before-write", "log-after-write", "log-after-sync"];
+
 type Listener = Arc<dyn Fn(PartitionId, Offset) + Send + Sync>;
 type OnFatal = Arc<dyn Fn(&LogError) + Send + Sync>;
 

@@ -170,8 +170,8 @@ impl Writer {
         self.file
             .sync_data()
             .map_err(|error| self.fatal("syncing", error))?;
-        metrics::histogram!("log_sync_seconds").record(began.elapsed());
-        metrics::counter!("log_written_bytes").increment(chunk.bytes.len() as u64);
+        metrics::histogram!("tributary_log_sync_seconds").record(began.elapsed());
+        metrics::counter!("tributary_log_written_bytes").increment(chunk.bytes.len() as u64);
         crash_point_after_sync();
         let start = std::mem::replace(&mut self.len, len);
         self.synced = len;
@@ -350,7 +350,7 @@ pub(super) fn guarded(what: &str, work: impl FnOnce()) {
     }
 }
 
-// Fail points, configured to `return`, end the process at once, as a kill does.
+// See `FAIL_POINTS`.
 
 fn crash_point_before_write() {
     fail_point!("log-before-write", |_| std::process::abort());
