@@ -77,10 +77,7 @@ impl Stats {
 }
 
 /// The states of all units in a snapshot.
-pub fn unit_states(
-    rows: &dyn Rows,
-    partitions: u16,
-) -> Result<Vec<(Unit, UnitState)>, RowsError> {
+pub fn unit_states(rows: &dyn Rows, partitions: u16) -> Result<Vec<(Unit, UnitState)>, RowsError> {
     let units = std::iter::once(Unit::IDENTITY)
         .chain((0..partitions).map(|partition| Unit::member(PartitionId(partition))));
     let mut states = Vec::with_capacity(usize::from(partitions) + 1);
