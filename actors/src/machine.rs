@@ -62,6 +62,19 @@ pub trait Rows {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), RowsError>;
+
+    /// As [`Rows::scan`], from the key `from` (included) on. Stores that can seek do; the default skips.
+    fn scan_from(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        from: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), RowsError> {
+        self.scan(space, prefix, &mut |key, value| {
+            key < from || each(key, value)
+        })
+    }
 }
 
 /// Where a record came from: its log position, and its number within a result frame (0 for raw records).

@@ -23,7 +23,9 @@ pub mod schema {
     pub const EXPECT: u16 = 0x0120;
     /// [`super::Release`].
     pub const RELEASE: u16 = 0x0130;
-    /// [`super::Data`]; the rows are the personal part.
+    /// [`super::Release`] again, from a member unit to itself: a large one goes on in the next batch.
+    pub const CONTINUE: u16 = 0x0131;
+    /// [`super::Data`]; the rows with personal content are the personal part.
     pub const DATA: u16 = 0x0140;
     /// [`super::IdentityNote`] and, personal, its identifiers.
     pub const NOTE: u16 = 0x0150;
@@ -144,9 +146,12 @@ pub struct Data {
     pub moved: Moved,
     /// Whether this is the last part.
     pub last: bool,
+    /// What is not personal: orders, counts, bare timeline rows. It arrives even if the person was erased on the way.
+    pub open: DataRows,
 }
 
-/// Rows of a fragment on the move: space, key behind (member, fragment), value. The personal part of [`Data`].
+/// Rows of a fragment on the move: space, key behind (member, fragment), value. In [`Data::open`] whole rows; as the
+/// personal part of [`Data`] what belongs into them: packed attributes of a cell, attributes told of a timeline row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataRows(pub Vec<(u8, Bytes, Bytes)>);
 

@@ -1,0 +1,280 @@
+//! What a fragment was told about one attribute: enough for every survivorship rule, mergeable in any order.
+//!
+//! Kept: the latest telling of every source (latest, priority), the earliest (first), smallest and largest, the sum, and,
+//! while the rule is `union`, the set of values. Everything is a function of the *set* of tellings, never of their order
+//! of arrival, so facts of one fragment may come in pieces: `merge(a, b) = merge(b, a)`.
+
+use std::cmp::Ordering;
+
+use actors::model::{BrandId, Position, SourceId, Time};
+use serde::{Deserialize, Serialize};
+
+use super::value::{Nanos, Value};
+use crate::definition::{AttributeDefinition, Survivorship};
+
+/// Values that a set in a cell may hold. A longer one is read from the timeline, so that no cell outgrows its row.
+pub const SET_VALUES_MAX: usize = 256;
+
+/// One telling: a value and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// The value.
+    pub value: Value,
+    /// Event time.
+    pub time: Time,
+    /// Raw position of the event: decides between equal times.
+    pub position: Position,
+    /// Source.
+    pub source: SourceId,
+}
+
+impl Told {
+    /// Later by event time; between equal times what stands later in the log.
+    fn stamp(&self) -> (Time, Position) {
+        (self.time, self.position)
+    }
+}
+
+/// All that a fragment knows of one attribute from one brand's events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attribute {
+    /// Name.
+    pub name: Box<str>,
+    /// Brand of the events that told it.
+    pub brand: BrandId,
+    /// The facts.
+    pub facts: Facts,
+}
+
+/// Mergeable facts of one attribute.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// How often it was told.
+    pub tellings: u32,
+    /// Latest telling of each source, by source.
+    pub latest: Vec<Told>,
+    /// Earliest telling that was not a clearing.
+    pub first: Option<Told>,
+    /// Smallest; of equal ones the earliest.
+    pub min: Option<Told>,
+    /// Largest; of equal ones the earliest.
+    pub max: Option<Told>,
+    /// Sum of numbers.
+    pub sum: Option<Nanos>,
+    /// All values, in order, if kept from the first telling on and not too many.
+    pub set: Option<Vec<Value>>,
+}
+
+/// The stored form: a single telling is all its own aggregates.
+#[derive(Deserialize)]
+enum Packed {
+    Once { told: Told, set: bool },
+    Many(Facts),
+}
+
+#[derive(Deserialize)]
+struct PackedAttribute(Box<str>, BrandId, Packed);
+
+/// [`Packed`] as it is written: borrowed, the same bytes.
+#[derive(Serialize)]
+enum PackedRef<'a> {
+    Once { told: &'a Told, set: bool },
+    Many(&'a Facts),
+}
+
+/// An attribute's value by its rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// The value and the telling it comes from (for sets and sums: the latest one).
+    Value(Told),
+    /// Absent: cleared, or never told a value.
+    Absent,
+    /// A union whose set is not in the cell: read it from the timeline.
+    FromTimeline(Told),
+}
+
+impl Facts {
+    /// What one telling says. `set`: the rule is `union`.
+    pub fn once(told: Told, set: bool) -> Facts {
+        let cleared = told.value == Value::Cleared;
+        let extreme = told.value.is_ordered().then(|| told.clone());
+        Facts {
+            tellings: 1,
+            first: (!cleared).then(|| told.clone()),
+            min: extreme.clone(),
+            max: extreme,
+            sum: told.value.nanos(),
+            set: set.then(|| elements(&told.value)),
+            latest: vec![told],
+        }
+    }
+
+    /// Joins facts of disjoint sets of tellings.
+    pub fn merge(&mut self, other: Facts) {
+        self.tellings = self.tellings.saturating_add(other.tellings);
+        for told in other.latest {
+            match self
+                .latest
+                .binary_search_by_key(&told.source, |known| known.source)
+            {
+                Ok(at) if self.latest[at].stamp() < told.stamp() => self.latest[at] = told,
+                Ok(_) => {}
+                Err(at) => self.latest.insert(at, told),
+            }
+        }
+        keep(&mut self.first, other.first, |a, b| {
+            a.stamp().cmp(&b.stamp())
+        });
+        keep(&mut self.min, other.min, |a, b| {
+            a.value.compare(&b.value).then(a.stamp().cmp(&b.stamp()))
+        });
+        keep(&mut self.max, other.max, |a, b| {
+            b.value.compare(&a.value).then(a.stamp().cmp(&b.stamp()))
+        });
+        self.sum = match (self.sum, other.sum) {
+            (Some(a), Some(b)) => Some(a.plus(b)),
+            (a, b) => a.or(b),
+        };
+        self.set = match (self.set.take(), other.set) {
+            (Some(mut a), Some(b)) => {
+                a.extend(b);
+                a.sort_unstable();
+                a.dedup();
+                (a.len() <= SET_VALUES_MAX).then_some(a)
+            }
+            _ => None,
+        };
+    }
+
+    /// The value by a rule; without a definition the latest.
+    pub fn resolve(&self, definition: Option<&AttributeDefinition>) -> Resolved {
+        let rule = definition.map_or(Survivorship::Latest, |it| it.survivorship);
+        let latest = self.latest.iter().max_by_key(|told| told.stamp());
+        let of_latest = |value: Value| match latest {
+            Some(told) => Resolved::Value(Told {
+                value,
+                ..told.clone()
+            }),
+            None => Resolved::Absent,
+        };
+        let told = match rule {
+            Survivorship::Latest => latest,
+            Survivorship::First => self.first.as_ref(),
+            Survivorship::Min => self.min.as_ref(),
+            Survivorship::Max => self.max.as_ref(),
+            Survivorship::Priority => self.most_trusted(definition.map_or(&[], |it| &it.sources)),
+            Survivorship::Sum => {
+                return match self.sum {
+                    Some(sum) => of_latest(sum.value()),
+                    None => Resolved::Absent,
+                };
+            }
+            Survivorship::Union => {
+                return match (&self.set, latest) {
+                    (Some(set), _) if set.is_empty() => Resolved::Absent,
+                    (Some(set), _) => of_latest(Value::List(set.clone())),
+                    (None, Some(told)) => Resolved::FromTimeline(told.clone()),
+                    (None, None) => Resolved::Absent,
+                };
+            }
+        };
+        match told {
+            Some(told) if told.value != Value::Cleared => Resolved::Value(told.clone()),
+            _ => Resolved::Absent,
+        }
+    }
+
+    /// The latest of the first source in `order` that has a value; of unlisted sources the latest of all.
+    fn most_trusted(&self, order: &[SourceId]) -> Option<&Told> {
+        let rank = |source| {
+            order
+                .iter()
+                .position(|listed| *listed == source)
+                .unwrap_or(order.len())
+        };
+        self.latest
+            .iter()
+            .filter(|told| told.value != Value::Cleared)
+            .min_by(|a, b| {
+                rank(a.source)
+                    .cmp(&rank(b.source))
+                    .then(b.stamp().cmp(&a.stamp()))
+            })
+    }
+}
+
+/// The values that a telling adds to a set, in order.
+pub(crate) fn elements(value: &Value) -> Vec<Value> {
+    match value {
+        Value::Cleared => Vec::new(),
+        Value::List(values) => {
+            let mut values = values.clone();
+            values.sort_unstable();
+            values.dedup();
+            values
+        }
+        value => vec![value.clone()],
+    }
+}
+
+fn keep(slot: &mut Option<Told>, other: Option<Told>, order: impl Fn(&Told, &Told) -> Ordering) {
+    let Some(other) = other else { return };
+    let better = slot
+        .as_ref()
+        .is_none_or(|known| order(&other, known) == Ordering::Less);
+    if better {
+        *slot = Some(other);
+    }
+}
+
+/// Finds or adds the facts of (`name`, `brand`) in a list sorted by both, and joins `facts` to them.
+pub fn join(attributes: &mut Vec<Attribute>, name: &str, brand: BrandId, facts: Facts) {
+    let found =
+        attributes.binary_search_by(|known| (&*known.name, known.brand).cmp(&(name, brand)));
+    match found {
+        Ok(at) => attributes[at].facts.merge(facts),
+        Err(at) => attributes.insert(
+            at,
+            Attribute {
+                name: name.into(),
+                brand,
+                facts,
+            },
+        ),
+    }
+}
+
+/// Appends the stored form of a cell's attributes.
+pub(crate) fn pack(attributes: &[Attribute], out: &mut Vec<u8>) {
+    for attribute in attributes {
+        let facts = &attribute.facts;
+        let packed = match &facts.latest[..] {
+            [told] if facts.tellings == 1 => PackedRef::Once {
+                told,
+                set: facts.set.is_some(),
+            },
+            _ => PackedRef::Many(facts),
+        };
+        let packed = (&attribute.name, attribute.brand, packed);
+        let taken = std::mem::take(out);
+        *out = postcard::to_extend(&packed, taken).expect("our own types always serialise");
+    }
+}
+
+/// Reads what [`pack`] wrote. `None`: not of this form.
+pub(crate) fn unpack(mut bytes: &[u8]) -> Option<Vec<Attribute>> {
+    let mut attributes = Vec::new();
+    while !bytes.is_empty() {
+        let (PackedAttribute(name, brand, packed), rest) = postcard::take_from_bytes(bytes).ok()?;
+        bytes = rest;
+        let facts = match packed {
+            Packed::Once { told, set } => Facts::once(told, set),
+            Packed::Many(facts) => facts,
+        };
+        attributes.push(Attribute { name, brand, facts });
+    }
+    Some(attributes)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! A fragment's cell: what it knows, small enough to be read and written with every batch that touches it.
+//!
+//! Stored form: version, what was seen, then the packed attributes. An event without traits leaves the attributes packed:
+//! they are copied, not read.
+
+use actors::machine::RowsError;
+use actors::model::{BrandId, EventKind, SourceId, Time};
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::attribute::{self, Attribute, Facts};
+
+/// Version of the stored form.
+const VERSION: u8 = 1;
+
+/// Events of one sort from one source and brand.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    /// Brand.
+    pub brand: BrandId,
+    /// Source.
+    pub source: SourceId,
+    /// Sort of event.
+    pub kind: EventKind,
+    /// How many.
+    pub count: u64,
+    /// Earliest event time.
+    pub first: Time,
+    /// Latest event time.
+    pub last: Time,
+}
+
+impl Seen {
+    fn key(&self) -> (BrandId, SourceId, EventKind) {
+        (self.brand, self.source, self.kind)
+    }
+}
+
+/// What a fragment knows.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Cell {
+    /// Events seen, by brand, source and sort.
+    pub seen: Vec<Seen>,
+    /// Identity notes in the timeline.
+    pub notes: u32,
+    attributes: Attributes,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Attributes {
+    Packed(Bytes),
+    Open(Vec<Attribute>),
+}
+
+impl Default for Attributes {
+    fn default() -> Self {
+        Attributes::Packed(Bytes::new())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct Front<S> {
+    seen: S,
+    notes: u32,
+}
+
+impl Cell {
+    /// Reads a row. The one place that knows older versions.
+    pub fn decode(row: &Bytes) -> Result<Cell, RowsError> {
+        let damaged = || RowsError("a cell row is damaged or of a later version".into());
+        let (&version, body) = row.split_first().ok_or_else(damaged)?;
+        if version != VERSION {
+            return Err(damaged());
+        }
+        let (front, rest) =
+            postcard::take_from_bytes::<Front<Vec<Seen>>>(body).map_err(|_| damaged())?;
+        Ok(Cell {
+            seen: front.seen,
+            notes: front.notes,
+            attributes: Attributes::Packed(row.slice(row.len() - rest.len()..)),
+        })
+    }
+
+    /// The row.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.encode_open();
+        self.pack_attributes(&mut out);
+        out
+    }
+
+    /// The row without its attributes: nothing personal.
+    pub(crate) fn encode_open(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(256);
+        out.push(VERSION);
+        let front = Front {
+            seen: &self.seen,
+            notes: self.notes,
+        };
+        postcard::to_extend(&front, out).expect("our own types always serialise")
+    }
+
+    /// Appends the packed attributes.
+    pub(crate) fn pack_attributes(&self, out: &mut Vec<u8>) {
+        match &self.attributes {
+            Attributes::Packed(bytes) => out.extend_from_slice(bytes),
+            Attributes::Open(attributes) => attribute::pack(attributes, out),
+        }
+    }
+
+    /// Whether it knows nothing: such a cell has no row.
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+            && self.notes == 0
+            && match &self.attributes {
+                Attributes::Packed(bytes) => bytes.is_empty(),
+                Attributes::Open(attributes) => attributes.is_empty(),
+            }
+    }
+
+    /// The attributes, by name and brand.
+    pub fn into_attributes(self) -> Result<Vec<Attribute>, RowsError> {
+        match self.attributes {
+            Attributes::Packed(bytes) => unpack(&bytes),
+            Attributes::Open(attributes) => Ok(attributes),
+        }
+    }
+
+    /// Joins what one telling says of an attribute.
+    pub(crate) fn tell(
+        &mut self,
+        name: &str,
+        brand: BrandId,
+        facts: Facts,
+    ) -> Result<(), RowsError> {
+        attribute::join(self.open()?, name, brand, facts);
+        Ok(())
+    }
+
+    /// Counts an event.
+    pub(crate) fn see(&mut self, event: Seen) {
+        match self.seen.binary_search_by_key(&event.key(), Seen::key) {
+            Ok(at) => {
+                let known = &mut self.seen[at];
+                known.count += event.count;
+                known.first = known.first.min(event.first);
+                known.last = known.last.max(event.last);
+            }
+            Err(at) => self.seen.insert(at, event),
+        }
+    }
+
+    /// Joins the cell of the same fragment (disjoint events), or of another one for a view of the whole member.
+    pub fn merge(&mut self, other: Cell) -> Result<(), RowsError> {
+        for seen in other.seen {
+            self.see(seen);
+        }
+        self.notes += other.notes;
+        self.merge_attributes(other.attributes)
+    }
+
+    /// Joins packed attributes, as [`Cell::pack_attributes`] wrote them.
+    pub(crate) fn merge_packed(&mut self, packed: &Bytes) -> Result<(), RowsError> {
+        self.merge_attributes(Attributes::Packed(packed.clone()))
+    }
+
+    fn merge_attributes(&mut self, other: Attributes) -> Result<(), RowsError> {
+        match (&self.attributes, other) {
+            (_, Attributes::Packed(bytes)) if bytes.is_empty() => {}
+            (Attributes::Packed(mine), other) if mine.is_empty() => self.attributes = other,
+            (_, Attributes::Packed(bytes)) => {
+                for told in unpack(&bytes)? {
+                    attribute::join(self.open()?, &told.name, told.brand, told.facts);
+                }
+            }
+            (_, Attributes::Open(list)) => {
+                for told in list {
+                    attribute::join(self.open()?, &told.name, told.brand, told.facts);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open(&mut self) -> Result<&mut Vec<Attribute>, RowsError> {
+        if let Attributes::Packed(bytes) = &self.attributes {
+            self.attributes = Attributes::Open(unpack(bytes)?);
+        }
+        match &mut self.attributes {
+            Attributes::Open(attributes) => Ok(attributes),
+            Attributes::Packed(_) => unreachable!("opened above"),
+        }
+    }
+}
+
+fn unpack(bytes: &[u8]) -> Result<Vec<Attribute>, RowsError> {
+    attribute::unpack(bytes).ok_or_else(|| RowsError("attributes of a cell are damaged".into()))
+}

@@ -1,0 +1,555 @@
+//! The decider of one partition of member shards.
+//!
+//! A batch loads every cell, order and queue it touches once, changes them in memory, and writes each once in `finish`.
+//! Between batches nothing is kept but the schema, which is a row too: memory is only a cache.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::machine::{Machine, Personal, Record, Rows, RowsError, WriteSet};
+use actors::model::{Currency, IdentNo, MemberNo, PartitionId, Time};
+use bytes::Bytes;
+use jiff::tz::TimeZone;
+
+use super::attribute::{Facts, Told};
+use super::cell::{Cell, Seen};
+use super::left_out::{self, LeftOut};
+use super::moves::Queue;
+use super::order::{Cause, Order, Share, Stamp};
+use super::row::{self, Flags, Suffix, TIMELINE_KEY, TimelineRow, What};
+use super::traits::{self, BodyFront};
+use crate::definition::{AttributeSchema, Definition, DefinitionKind, Survivorship};
+use crate::routed::{self, EventHead, IdentityNote, OrderPart, schema};
+
+/// Version of the logic in this file and those it calls; raise it when the same records would give other rows.
+const LOGIC: u16 = 1;
+
+/// Sizes of a hand-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one part on the move. A part has one row at least.
+    pub part_bytes_max: usize,
+    /// Bytes that one batch hands over; a release goes on in the next batch.
+    pub batch_bytes_max: usize,
+}
+
+impl Default for Limits {
+    /// 1 MiB a part, so that no receiver's batch is dominated by one; 4 MiB a batch, about 60,000 timeline rows, so that a
+    /// bot's fragment delays its partition by milliseconds.
+    fn default() -> Self {
+        Limits {
+            part_bytes_max: 1 << 20,
+            batch_bytes_max: 4 << 20,
+        }
+    }
+}
+
+/// Decides for one partition of the member shards.
+pub struct MemberMachine {
+    partition: PartitionId,
+    zone: TimeZone,
+    pub(super) limits: Limits,
+    /// In force; `None`: to be read from its row.
+    schema: Option<Arc<AttributeSchema>>,
+    pub(super) batch: Batch,
+}
+
+/// A row in the batch's memory.
+pub(super) struct Slot<T> {
+    pub value: T,
+    /// Whether the store has a row.
+    pub stored: bool,
+    /// Whether it changed.
+    pub dirty: bool,
+}
+
+/// What the present batch has touched.
+#[derive(Default)]
+pub(super) struct Batch {
+    pub cells: BTreeMap<(MemberNo, IdentNo), Slot<Cell>>,
+    /// By member, holder, order.
+    pub orders: BTreeMap<(MemberNo, IdentNo, IdentNo), Slot<Option<Order>>>,
+    /// New rows only: no row is ever changed in place.
+    pub timeline: BTreeMap<[u8; TIMELINE_KEY], Bytes>,
+    pub queues: BTreeMap<(MemberNo, IdentNo), Slot<Queue>>,
+    pub counts: Counts,
+    left_out: Vec<LeftOut>,
+    definitions: BTreeMap<DefinitionKind, Definition>,
+    /// Bytes handed over so far.
+    pub released: usize,
+}
+
+/// Changes of counters.
+#[derive(Default)]
+pub(super) struct Counts {
+    applied: i64,
+    applied_test: i64,
+    orders: i64,
+    cancelled: i64,
+    without_person: i64,
+    lines: i64,
+    amounts: BTreeMap<Currency, i64>,
+}
+
+impl Counts {
+    /// Adds (`sign` 1) or takes away (−1) what an order contributes.
+    pub fn share(&mut self, sign: i64, share: Share) {
+        self.orders += sign * share.orders;
+        self.cancelled += sign * share.cancelled;
+        self.without_person += sign * share.without_person;
+        self.lines += sign * share.lines;
+        if let Some((currency, amount)) = share.amount {
+            let total = self.amounts.entry(currency).or_default();
+            *total = total.wrapping_add(amount.wrapping_mul(sign));
+        }
+    }
+
+    fn write(&self, out: &mut WriteSet) {
+        out.count("applied", self.applied);
+        out.count("applied_test", self.applied_test);
+        out.count("orders", self.orders);
+        out.count("orders_cancelled", self.cancelled);
+        out.count("orders_without_person", self.without_person);
+        out.count("lines", self.lines);
+        for (currency, amount) in &self.amounts {
+            out.count(&format!("order_amount.{currency}"), *amount);
+        }
+    }
+}
+
+impl MemberMachine {
+    /// The machine of one partition. `zone` is the installation's, fixed at its first start: it decides which calendar day
+    /// an instant is.
+    pub fn new(partition: PartitionId, zone: TimeZone) -> MemberMachine {
+        MemberMachine::with_limits(partition, zone, Limits::default())
+    }
+
+    /// As [`MemberMachine::new`] with other sizes of hand-overs.
+    pub fn with_limits(partition: PartitionId, zone: TimeZone, limits: Limits) -> MemberMachine {
+        MemberMachine {
+            partition,
+            zone,
+            limits,
+            schema: None,
+            batch: Batch::default(),
+        }
+    }
+
+    fn event(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        head: EventHead,
+    ) -> Result<(), RowsError> {
+        let test = head.test;
+        if !head.order_only {
+            self.behaviour(rows, record, &head)?;
+            let counter = match test {
+                true => &mut self.batch.counts.applied_test,
+                false => &mut self.batch.counts.applied,
+            };
+            *counter += 1;
+        }
+        let cause = Cause {
+            stamp: Stamp {
+                time: head.time,
+                position: head.raw,
+            },
+            brand: head.brand,
+            source: head.source,
+            test,
+        };
+        match head.order {
+            Some(part) => self.order(rows, head.member, part, cause),
+            None => Ok(()),
+        }
+    }
+
+    /// Cell and timeline.
+    fn behaviour(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        head: &EventHead,
+    ) -> Result<(), RowsError> {
+        let mut told = Vec::new();
+        let mut message = [0; 8];
+        let schema = match &record.personal {
+            Personal::Open(body) => {
+                let Some(front) = BodyFront::read(body) else {
+                    unreadable(record)
+                };
+                message = row::fingerprint(front.message_id);
+                match front.traits {
+                    Some(traits) => {
+                        let schema = self.schema(rows)?;
+                        let read = traits::read(traits, &schema, &self.zone);
+                        told = read.told;
+                        for (attribute, code) in read.left_out {
+                            self.batch
+                                .left_out
+                                .push(LeftOut::new(head, attribute, code));
+                        }
+                        Some(schema)
+                    }
+                    None => None,
+                }
+            }
+            Personal::None | Personal::Erased => None,
+        };
+        let cell = self.cell(rows, head.member, head.fragment)?;
+        cell.dirty = true;
+        cell.value.see(Seen {
+            brand: head.brand,
+            source: head.source,
+            kind: head.kind,
+            count: 1,
+            first: head.time,
+            last: head.time,
+        });
+        if let Some(schema) = schema {
+            for (name, value) in &told {
+                let union = schema
+                    .get(name)
+                    .is_some_and(|it| it.survivorship == Survivorship::Union);
+                let telling = Told {
+                    value: value.clone(),
+                    time: head.time,
+                    position: head.raw,
+                    source: head.source,
+                };
+                cell.value
+                    .tell(name, head.brand, Facts::once(telling, union))?;
+            }
+        }
+        let mut line = TimelineRow::new(
+            What::Event(head.kind),
+            &head.name,
+            head.source,
+            head.brand,
+            record.at,
+        );
+        line.flags = Flags::default()
+            .with(Flags::TEST, head.test)
+            .with(Flags::ERASED, record.personal == Personal::Erased);
+        line.message = message;
+        line.told = told;
+        let suffix = Suffix::event(head.time, head.raw).to_bytes();
+        self.batch.timeline.insert(
+            row::timeline_key(head.member, head.fragment, &suffix),
+            line.encode().into(),
+        );
+        Ok(())
+    }
+
+    fn order(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        part: OrderPart,
+        cause: Cause,
+    ) -> Result<(), RowsError> {
+        let told = Order::of(part.change, cause);
+        self.join_order(rows, member, part.holder, part.order, told)
+    }
+
+    /// Joins what is known of an order to what its holder knows already, and counts the difference.
+    pub(super) fn join_order(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        holder: IdentNo,
+        order: IdentNo,
+        told: Order,
+    ) -> Result<(), RowsError> {
+        let without_person = holder == order;
+        self.order_slot(rows, member, holder, order)?;
+        let batch = &mut self.batch;
+        let slot = batch
+            .orders
+            .get_mut(&(member, holder, order))
+            .expect("loaded above");
+        slot.dirty = true;
+        let merged = match slot.value.take() {
+            Some(mut known) => {
+                batch.counts.share(-1, known.head.share(without_person));
+                known.merge(told);
+                known
+            }
+            None => told,
+        };
+        batch.counts.share(1, merged.head.share(without_person));
+        slot.value = Some(merged);
+        Ok(())
+    }
+
+    fn note(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        note: IdentityNote,
+    ) -> Result<(), RowsError> {
+        let cell = self.cell(rows, note.member, note.fragment)?;
+        cell.dirty = true;
+        cell.value.notes += 1;
+        let mut line = TimelineRow::new(
+            What::Note(note.what),
+            "",
+            Default::default(),
+            Default::default(),
+            record.at,
+        );
+        line.other = note.other;
+        line.flags = Flags::default().with(Flags::ERASED, record.personal == Personal::Erased);
+        let suffix = Suffix::note(note.time, note.cause, record.at).to_bytes();
+        self.batch.timeline.insert(
+            row::timeline_key(note.member, note.fragment, &suffix),
+            line.encode().into(),
+        );
+        Ok(())
+    }
+
+    /// A new version takes effect at once for what is told from here on; an older one is ignored.
+    fn definition(&mut self, rows: &dyn Rows, record: &Record) -> Result<(), RowsError> {
+        let Ok(definition) = Definition::parse(&record.envelope) else {
+            unreadable(record)
+        };
+        let known = match self.batch.definitions.get(&definition.kind) {
+            Some(known) => Some(known.version),
+            None => self
+                .stored(rows, definition.kind)?
+                .map(|known| known.version),
+        };
+        if known.is_some_and(|known| known >= definition.version) {
+            return Ok(());
+        }
+        if definition.kind == DefinitionKind::Attributes {
+            let Ok(schema) = AttributeSchema::check(&definition.body) else {
+                // The registry checks before it publishes: only another version's form gets here. What is in force stays.
+                tracing::error!(
+                    version = definition.version,
+                    "attribute schema does not read"
+                );
+                return Ok(());
+            };
+            self.schema = Some(Arc::new(schema));
+        }
+        self.batch.definitions.insert(definition.kind, definition);
+        Ok(())
+    }
+
+    fn stored(
+        &self,
+        rows: &dyn Rows,
+        kind: DefinitionKind,
+    ) -> Result<Option<Definition>, RowsError> {
+        let Some(json) = rows.get(row::DEFINITIONS, &definition_key(self.partition, kind))? else {
+            return Ok(None);
+        };
+        Definition::parse(&json)
+            .map(Some)
+            .map_err(|error| RowsError(error.to_string()))
+    }
+
+    fn schema(&mut self, rows: &dyn Rows) -> Result<Arc<AttributeSchema>, RowsError> {
+        if let Some(schema) = &self.schema {
+            return Ok(schema.clone());
+        }
+        let schema = match self.stored(rows, DefinitionKind::Attributes)? {
+            Some(definition) => AttributeSchema::check(&definition.body)
+                .map_err(|errors| RowsError(format!("stored attribute schema: {errors:?}")))?,
+            None => AttributeSchema::default(),
+        };
+        let schema = Arc::new(schema);
+        self.schema = Some(schema.clone());
+        Ok(schema)
+    }
+
+    pub(super) fn cell(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        fragment: IdentNo,
+    ) -> Result<&mut Slot<Cell>, RowsError> {
+        use std::collections::btree_map::Entry;
+        match self.batch.cells.entry((member, fragment)) {
+            Entry::Occupied(slot) => Ok(slot.into_mut()),
+            Entry::Vacant(free) => {
+                let row = rows.get(row::CELLS, &row::front(member, fragment))?;
+                let stored = row.is_some();
+                let value = row.map_or(Ok(Cell::default()), |row| Cell::decode(&row))?;
+                Ok(free.insert(Slot {
+                    value,
+                    stored,
+                    dirty: false,
+                }))
+            }
+        }
+    }
+
+    pub(super) fn order_slot(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        holder: IdentNo,
+        order: IdentNo,
+    ) -> Result<&mut Slot<Option<Order>>, RowsError> {
+        use std::collections::btree_map::Entry;
+        match self.batch.orders.entry((member, holder, order)) {
+            Entry::Occupied(slot) => Ok(slot.into_mut()),
+            Entry::Vacant(free) => {
+                let row = rows.get(row::ORDERS, &row::order_key(member, holder, order))?;
+                let value = row.map(|row| Order::decode(&row)).transpose()?;
+                Ok(free.insert(Slot {
+                    stored: value.is_some(),
+                    value,
+                    dirty: false,
+                }))
+            }
+        }
+    }
+
+    pub(super) fn queue(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        fragment: IdentNo,
+    ) -> Result<&mut Queue, RowsError> {
+        use std::collections::btree_map::Entry;
+        match self.batch.queues.entry((member, fragment)) {
+            Entry::Occupied(slot) => Ok(&mut slot.into_mut().value),
+            Entry::Vacant(free) => {
+                let row = rows.get(row::MOVES, &row::front(member, fragment))?;
+                let value = row.as_deref().map(Queue::decode).transpose()?;
+                // Queues are loaded to be changed.
+                let slot = free.insert(Slot {
+                    stored: value.is_some(),
+                    value: value.unwrap_or_default(),
+                    dirty: true,
+                });
+                Ok(&mut slot.value)
+            }
+        }
+    }
+}
+
+impl Machine for MemberMachine {
+    fn begin(&mut self, _now: Time) {
+        self.batch = Batch::default();
+    }
+
+    fn apply(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
+        match record.schema {
+            schema::EVENT => self.event(rows, record, read(record)),
+            schema::NOTE => self.note(rows, record, read(record)),
+            schema::EXPECT => self.expect(rows, read(record)),
+            schema::RELEASE => self.release(rows, read(record), out),
+            schema::CONTINUE => self.go_on(rows, read(record), out),
+            schema::DATA => self.data(rows, record, read(record), out),
+            schema::DEFINITION => self.definition(rows, record),
+            // The profile sets no timers; other machines of the unit may.
+            schema::FIRED => Ok(()),
+            _ => unreadable(record),
+        }
+    }
+
+    fn finish(&mut self, _rows: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
+        let batch = std::mem::take(&mut self.batch);
+        for ((member, fragment), slot) in batch.cells {
+            if !slot.dirty {
+                continue;
+            }
+            let key = row::front(member, fragment).to_vec();
+            if !slot.value.is_empty() {
+                out.put(row::CELLS, key, slot.value.encode());
+            } else if slot.stored {
+                out.delete(row::CELLS, key);
+            }
+        }
+        for (key, line) in batch.timeline {
+            out.put(row::TIMELINE, key.to_vec(), line);
+        }
+        for ((member, holder, order), slot) in batch.orders {
+            if !slot.dirty {
+                continue;
+            }
+            let key = row::order_key(member, holder, order).to_vec();
+            if let Some(order) = slot.value {
+                out.put(row::ORDERS, key, order.encode());
+            } else if slot.stored {
+                out.delete(row::ORDERS, key);
+            }
+        }
+        for ((member, fragment), slot) in batch.queues {
+            let key = row::front(member, fragment).to_vec();
+            if !slot.value.is_empty() {
+                out.put(row::MOVES, key, slot.value.encode());
+            } else if slot.stored {
+                out.delete(row::MOVES, key);
+            }
+        }
+        for (kind, definition) in batch.definitions {
+            let key = definition_key(self.partition, kind);
+            out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
+        }
+        left_out::write(batch.left_out, out);
+        batch.counts.write(out);
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.batch = Batch::default();
+        self.schema = None;
+    }
+
+    fn key(&self, record: &Record) -> Option<u64> {
+        let member: MemberNo = match record.schema {
+            schema::EVENT | schema::NOTE => postcard::take_from_bytes(&record.envelope).ok()?.0,
+            schema::EXPECT | schema::RELEASE | schema::CONTINUE | schema::DATA => {
+                postcard::take_from_bytes::<(u64, MemberNo)>(&record.envelope)
+                    .ok()?
+                    .0
+                    .1
+            }
+            _ => return None,
+        };
+        Some(member.0.into())
+    }
+
+    fn absorb(&mut self, _delta: &[u8]) -> Result<(), RowsError> {
+        self.schema = None;
+        Ok(())
+    }
+
+    fn logic_version(&self) -> u16 {
+        LOGIC
+    }
+}
+
+/// Key of a definition's row: the partition stands where other keys have the shard.
+pub(super) fn definition_key(partition: PartitionId, kind: DefinitionKind) -> Vec<u8> {
+    let mut key = partition.0.to_be_bytes().to_vec();
+    key.extend_from_slice(kind.as_str().as_bytes());
+    key
+}
+
+fn read<'a, T: serde::Deserialize<'a>>(record: &'a Record) -> T {
+    match routed::decode(&record.envelope) {
+        Some(form) => form,
+        None => unreadable(record),
+    }
+}
+
+/// Identity wrote it and it does not read: a bug or damage. The shell parks the record with its member's later ones, so
+/// nothing is lost and nothing is decided on half of it.
+pub(super) fn unreadable(record: &Record) -> ! {
+    panic!(
+        "the record at {} ({}) does not read as its schema {:#06x}",
+        record.at.position, record.at.index, record.schema
+    )
+}

@@ -1,0 +1,4 @@
+mod harness;
+mod moving;
+mod orders;
+mod reading;

@@ -1,0 +1,55 @@
+//! Reading members: pure over rows, so that the API gives a snapshot and a test gives a map.
+//!
+//! Every read takes a [`Scope`]: facts of brands outside it do not exist, fields above its class are masked.
+
+mod mask;
+mod member;
+mod orders;
+mod timeline;
+
+pub use mask::mask;
+pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
+pub use orders::{OrderPage, OrderView, order_page};
+pub use timeline::{
+    Change, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,
+    timeline_page,
+};
+
+use actors::machine::{Rows, RowsError, Space};
+
+/// Takes a key and its value, answers whether to go on.
+type Each<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<bool, RowsError>;
+
+/// Scans and stops at the first row that does not read.
+fn scan(
+    rows: &dyn Rows,
+    space: Space,
+    prefix: &[u8],
+    mut each: impl FnMut(&[u8], &[u8]) -> Result<bool, RowsError>,
+) -> Result<(), RowsError> {
+    scan_from(rows, space, prefix, prefix, &mut each)
+}
+
+/// As [`scan`], from a key on.
+fn scan_from(
+    rows: &dyn Rows,
+    space: Space,
+    prefix: &[u8],
+    from: &[u8],
+    each: Each,
+) -> Result<(), RowsError> {
+    let mut failed = None;
+    rows.scan_from(
+        space,
+        prefix,
+        from,
+        &mut |key, value| match each(key, value) {
+            Ok(more) => more,
+            Err(error) => {
+                failed = Some(error);
+                false
+            }
+        },
+    )?;
+    failed.map_or(Ok(()), Err)
+}

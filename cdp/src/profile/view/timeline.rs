@@ -1,0 +1,441 @@
+//! The timeline of a member: its fragments' rows, merged, newest first.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use actors::machine::{Rows, RowsError};
+use actors::model::{
+    BrandId, EventKind, IdentNo, MemberNo, Offset, PartitionId, Position, Scope, SourceId, Time,
+};
+
+use super::{mask, member, scan_from};
+use crate::definition::AttributeSchema;
+use crate::profile::Value;
+use crate::profile::attribute::elements;
+use crate::profile::row::{self, FRONT, Suffix, TimelineRow, What};
+
+/// Rows of one fragment read at a time.
+const CHUNK_ROWS: usize = 64;
+
+/// Rows that one page reads at most. A filter that rarely matches answers a short page with a cursor instead of reading a
+/// bot's whole life in one request.
+const PAGE_READS_MAX: usize = 10_000;
+
+/// Rows read beyond a page to learn what its attributes were before.
+const OLD_VALUE_READS_MAX: usize = 500;
+
+/// Which rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TimelineFilter {
+    /// Only these fragments (identifiers); empty: all.
+    pub fragments: Vec<IdentNo>,
+    /// Only events and notes of these names; empty: all.
+    pub names: Vec<Box<str>>,
+    /// Only events of these sorts; empty: all, and notes.
+    pub kinds: Vec<EventKind>,
+    /// Not before.
+    pub from: Option<Time>,
+    /// Before.
+    pub to: Option<Time>,
+}
+
+/// One row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TimelineItem {
+    /// The fragment it belongs to.
+    pub fragment: IdentNo,
+    /// When it happened.
+    pub time: Time,
+    /// Raw position of the event, or of a note's cause.
+    pub position: Position,
+    /// The row; what it was told is in `changes`.
+    pub row: TimelineRow,
+    /// Attributes that it changed.
+    pub changes: Vec<Change>,
+}
+
+/// A changed attribute.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Change {
+    /// Name.
+    pub attribute: Box<str>,
+    /// Told before (by event time); `None`: nothing, or longer ago than a page looks back.
+    pub old: Option<Value>,
+    /// Told now; [`Value::Cleared`] for a clearing.
+    pub new: Value,
+    /// Both are masked.
+    pub masked: bool,
+}
+
+/// A page of a timeline.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TimelinePage {
+    /// Newest first.
+    pub items: Vec<TimelineItem>,
+    /// Where the next page begins; `None`: this was the last. A page may be short of its limit and have one.
+    pub next_cursor: Option<String>,
+}
+
+/// One value of an attribute's history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryItem {
+    /// Told value; [`Value::Cleared`] for a clearing.
+    pub value: Value,
+    /// Whether it is masked.
+    pub masked: bool,
+    /// From when, by event time.
+    pub time: Time,
+    /// Source that told it.
+    pub source: SourceId,
+    /// Brand of the event.
+    pub brand: BrandId,
+    /// Raw position of the event.
+    pub position: Position,
+}
+
+/// A place between two rows of a merged timeline.
+type Place = ([u8; Suffix::BYTES], IdentNo);
+
+/// A page of the timeline, newest first. Pages are stable: what arrives later never shifts what comes behind a cursor.
+/// A cursor that is not ours begins at the top.
+pub fn timeline_page(
+    rows: &dyn Rows,
+    member: MemberNo,
+    schema: &AttributeSchema,
+    scope: &Scope,
+    filter: &TimelineFilter,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<TimelinePage, RowsError> {
+    let fragments = match &filter.fragments[..] {
+        [] => member::fragments(rows, member)?,
+        listed => listed.to_vec(),
+    };
+    let mut walk = Walk::new(
+        rows,
+        member,
+        &fragments,
+        filter.to,
+        cursor.and_then(read_cursor),
+    );
+    let mut page = TimelinePage::default();
+    let mut pending = Pending::default();
+    let mut last: Option<Place> = None;
+    let mut reads = 0;
+    while let Some((place, mut line)) = walk.next()? {
+        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
+        let before_range = filter.from.is_some_and(|from| suffix.time < from);
+        if before_range || page.items.len() == limit || reads == PAGE_READS_MAX {
+            page.next_cursor = last.filter(|_| !before_range).map(write_cursor);
+            walk.put_back(place, line);
+            break;
+        }
+        reads += 1;
+        last = Some(place);
+        if !scope.sees(line.brand) {
+            continue;
+        }
+        let told = std::mem::take(&mut line.told);
+        if filter.shows(&line) {
+            page.items.push(TimelineItem {
+                fragment: place.1,
+                time: suffix.time,
+                position: suffix.position,
+                row: line,
+                changes: Vec::new(),
+            });
+            pending.shown(&mut page.items, told, schema, scope);
+        } else {
+            pending.hidden(&mut page.items, told);
+        }
+    }
+    let mut reads = 0;
+    while !pending.0.is_empty() && reads < OLD_VALUE_READS_MAX {
+        let Some((_, line)) = walk.next()? else { break };
+        reads += 1;
+        if scope.sees(line.brand) {
+            pending.hidden(&mut page.items, line.told);
+        }
+    }
+    for item in &mut page.items {
+        // What was told again is no change.
+        item.changes
+            .retain(|change| change.old.as_ref() != Some(&change.new));
+        for change in item.changes.iter_mut().filter(|change| change.masked) {
+            change.new = mask(&change.new);
+            change.old = change.old.as_ref().map(mask);
+        }
+    }
+    Ok(page)
+}
+
+/// Changes whose old value has not come by yet: item and change, by attribute.
+#[derive(Default)]
+struct Pending(BTreeMap<Box<str>, (usize, usize)>);
+
+impl Pending {
+    /// The newest item told this.
+    fn shown(
+        &mut self,
+        items: &mut [TimelineItem],
+        told: Vec<(Box<str>, Value)>,
+        schema: &AttributeSchema,
+        scope: &Scope,
+    ) {
+        for (name, value) in told {
+            if !scope.sees(schema.get(&name).map_or(BrandId(0), |it| it.brand)) {
+                continue;
+            }
+            self.settle(items, &name, &value);
+            let at = items.len() - 1;
+            let changes = &mut items[at].changes;
+            self.0.insert(name.clone(), (at, changes.len()));
+            changes.push(Change {
+                masked: schema.class(&name) > scope.fields,
+                attribute: name,
+                old: None,
+                new: value,
+            });
+        }
+    }
+
+    /// A row that is not on the page told this.
+    fn hidden(&mut self, items: &mut [TimelineItem], told: Vec<(Box<str>, Value)>) {
+        for (name, value) in told {
+            self.settle(items, &name, &value);
+        }
+    }
+
+    fn settle(&mut self, items: &mut [TimelineItem], name: &str, value: &Value) {
+        if let Some((item, change)) = self.0.remove(name) {
+            items[item].changes[change].old = Some(value.clone());
+        }
+    }
+}
+
+impl TimelineFilter {
+    fn shows(&self, line: &TimelineRow) -> bool {
+        let kind = match line.what {
+            What::Event(kind) => Some(kind),
+            What::Note(_) => None,
+        };
+        (self.kinds.is_empty() || kind.is_some_and(|kind| self.kinds.contains(&kind)))
+            && (self.names.is_empty() || self.names.iter().any(|name| **name == *line.name()))
+    }
+}
+
+/// Values that an attribute was told, newest first; a value told again appears once, from when it began.
+/// At most `limit` values.
+pub fn attribute_history(
+    rows: &dyn Rows,
+    member: MemberNo,
+    name: &str,
+    schema: &AttributeSchema,
+    scope: &Scope,
+    limit: usize,
+) -> Result<Vec<HistoryItem>, RowsError> {
+    let mut items: Vec<HistoryItem> = Vec::new();
+    if !scope.sees(schema.get(name).map_or(BrandId(0), |it| it.brand)) {
+        return Ok(items);
+    }
+    let masked = schema.class(name) > scope.fields;
+    let fragments = member::fragments(rows, member)?;
+    let mut walk = Walk::new(rows, member, &fragments, None, None);
+    while let Some((place, line)) = walk.next()? {
+        if !scope.sees(line.brand) {
+            continue;
+        }
+        let Ok(at) = line.told.binary_search_by(|(told, _)| (**told).cmp(name)) else {
+            continue;
+        };
+        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
+        let value = &line.told[at].1;
+        let full = items.len() == limit;
+        match items.last_mut() {
+            Some(newer) if newer.value == *value => {
+                newer.time = suffix.time;
+                newer.source = line.source;
+                newer.brand = line.brand;
+                newer.position = suffix.position;
+            }
+            _ if full => break,
+            _ => items.push(HistoryItem {
+                value: value.clone(),
+                masked,
+                time: suffix.time,
+                source: line.source,
+                brand: line.brand,
+                position: suffix.position,
+            }),
+        }
+    }
+    for item in items.iter_mut().filter(|item| item.masked) {
+        item.value = mask(&item.value);
+    }
+    Ok(items)
+}
+
+/// All values that visible events told of an attribute, in order, each once.
+pub(super) fn told_values(
+    rows: &dyn Rows,
+    member: MemberNo,
+    fragments: &[IdentNo],
+    name: &str,
+    scope: &Scope,
+) -> Result<Vec<Value>, RowsError> {
+    let mut values = Vec::new();
+    let mut walk = Walk::new(rows, member, fragments, None, None);
+    while let Some((_, line)) = walk.next()? {
+        if scope.sees(line.brand)
+            && let Ok(at) = line.told.binary_search_by(|(told, _)| (**told).cmp(name))
+        {
+            values.extend(elements(&line.told[at].1));
+        }
+    }
+    values.sort_unstable();
+    values.dedup();
+    Ok(values)
+}
+
+/// Merges the timelines of fragments: each is read in chunks, the newest of all fronts comes next.
+struct Walk<'a> {
+    rows: &'a dyn Rows,
+    lanes: Vec<Lane>,
+    back: Option<(Place, TimelineRow)>,
+}
+
+struct Lane {
+    fragment: IdentNo,
+    front: [u8; FRONT],
+    /// Rows read and not yet given, by suffix.
+    ahead: VecDeque<([u8; Suffix::BYTES], TimelineRow)>,
+    /// Key to read on from; `None`: all read.
+    from: Option<Vec<u8>>,
+}
+
+impl<'a> Walk<'a> {
+    /// All rows before `to`, behind `after`.
+    fn new(
+        rows: &'a dyn Rows,
+        member: MemberNo,
+        fragments: &[IdentNo],
+        to: Option<Time>,
+        after: Option<Place>,
+    ) -> Walk<'a> {
+        let lanes = fragments.iter().map(|&fragment| {
+            let front = row::front(member, fragment);
+            let mut start = [0; Suffix::BYTES];
+            if let Some(to) = to {
+                let newest = Suffix {
+                    time: Time(to.0.saturating_sub(1)),
+                    position: Position {
+                        partition: PartitionId(u16::MAX),
+                        offset: Offset(u64::MAX),
+                    },
+                    index: u32::MAX,
+                };
+                start = newest.to_bytes();
+            }
+            let mut from = front.to_vec();
+            match after {
+                Some((suffix, last)) if suffix >= start => {
+                    from.extend_from_slice(&suffix);
+                    // The row itself was given if its fragment comes first among equals.
+                    if fragment <= last {
+                        from.push(0);
+                    }
+                }
+                _ => from.extend_from_slice(&start),
+            }
+            Lane {
+                fragment,
+                front,
+                ahead: VecDeque::new(),
+                from: Some(from),
+            }
+        });
+        Walk {
+            rows,
+            lanes: lanes.collect(),
+            back: None,
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<(Place, TimelineRow)>, RowsError> {
+        if let Some(back) = self.back.take() {
+            return Ok(Some(back));
+        }
+        let mut best: Option<(Place, usize)> = None;
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            if lane.ahead.is_empty() {
+                lane.read(self.rows)?;
+            }
+            if let Some((suffix, _)) = lane.ahead.front() {
+                let place = (*suffix, lane.fragment);
+                if best.is_none_or(|(known, _)| place < known) {
+                    best = Some((place, index));
+                }
+            }
+        }
+        Ok(best.and_then(|(place, index)| {
+            let (_, line) = self.lanes[index].ahead.pop_front()?;
+            Some((place, line))
+        }))
+    }
+
+    fn put_back(&mut self, place: Place, line: TimelineRow) {
+        self.back = Some((place, line));
+    }
+}
+
+impl Lane {
+    fn read(&mut self, rows: &dyn Rows) -> Result<(), RowsError> {
+        let Some(from) = self.from.take() else {
+            return Ok(());
+        };
+        let ahead = &mut self.ahead;
+        let mut next = None;
+        scan_from(
+            rows,
+            row::TIMELINE,
+            &self.front,
+            &from,
+            &mut |key, value| {
+                if ahead.len() == CHUNK_ROWS {
+                    next = Some(key.to_vec());
+                    return Ok(false);
+                }
+                let suffix = key.get(FRONT..).and_then(|rest| rest.try_into().ok());
+                ahead.push_back((suffix.ok_or_else(foreign)?, TimelineRow::decode(value)?));
+                Ok(true)
+            },
+        )?;
+        self.from = next;
+        Ok(())
+    }
+}
+
+fn foreign() -> RowsError {
+    RowsError("a key of the timeline has another form".into())
+}
+
+fn write_cursor((suffix, fragment): Place) -> String {
+    use std::fmt::Write;
+    let mut text = String::with_capacity(2 * (Suffix::BYTES + 4));
+    for byte in suffix.iter().chain(&fragment.0.to_be_bytes()) {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+    }
+    text
+}
+
+fn read_cursor(text: &str) -> Option<Place> {
+    if text.len() != 2 * (Suffix::BYTES + 4) || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; Suffix::BYTES + 4];
+    for (index, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
+    }
+    let suffix = bytes[..Suffix::BYTES].try_into().ok()?;
+    let fragment = bytes[Suffix::BYTES..].try_into().ok()?;
+    Some((suffix, IdentNo(u32::from_be_bytes(fragment))))
+}
