@@ -80,7 +80,6 @@ impl World {
             To::Shard(shard) => vec![shard.partition(PARTITIONS)],
             To::Partition(partition) => vec![partition],
             To::EveryPartition => (0..PARTITIONS).map(PartitionId).collect(),
-            To::Identity => panic!("members tell identity nothing"),
         };
         for partition in partitions {
             let at = RecordAt {
