@@ -117,7 +117,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Apply => apply::run(options, &dir.0, &mut table).await?,
         What::Restart => restart::run(options, &dir.0, &mut table).await?,
         What::Log => parts::log(&dir.0, options.seconds, &mut table)?,
-        What::Decode => parts::decode(&mut table),
+        What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
     }
     Ok(table)

@@ -3,6 +3,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use actors::model::{BrandId, IdSpace, SourceId, Time};
+use bytes::Bytes;
+use ingest::{OrderDefaults, Protocol, Request, SourceInfo, admit};
+
+use crate::demo::batch::Form;
+
 use super::load;
 use super::table::Table;
 use super::{BenchError, BenchOptions};
@@ -29,20 +35,60 @@ pub(super) fn log(dir: &Path, seconds: u32, table: &mut Table) -> Result<(), Ben
     Ok(())
 }
 
-/// Taking requests apart and decoding events.
-pub(super) fn decode(table: &mut Table) {
-    /// A second or so.
-    const BATCHES: usize = 2_000;
-    let cost = ingest::bench::cost(BATCHES);
-    table.row("bytes of an event", cost.event_bytes as f64, "B");
-    for (what, ns) in [
-        ("admit: taken apart and checked", cost.admit_ns),
-        ("encode: the raw record written", cost.encode_ns),
-        ("read: the raw record read", cost.read_ns),
-        ("decode: an event of it", cost.decode_ns),
-    ] {
-        table.row(what, ns / 1e3, "us/event");
+/// Taking requests apart and decoding their events, on one core.
+pub(super) fn decode(options: &BenchOptions, table: &mut Table) {
+    let source = SourceInfo {
+        id: SourceId(1),
+        id_space: IdSpace(0),
+        brand: BrandId(1),
+        test: false,
+        orders: OrderDefaults::default(),
+    };
+    let single = BenchOptions {
+        connections: 1,
+        ..options.clone()
+    };
+    let (mut events, mut rejected) = (0u64, 0u64);
+    let (mut admitting, mut decoding) = (Duration::ZERO, Duration::ZERO);
+    for mut stream in load::streams(&single, options.events, 0) {
+        while let Some(batch) = stream.next_batch() {
+            let form = Form::of(batch.source);
+            let protocol = match form {
+                Form::Segment => Protocol::Segment,
+                Form::Scan => Protocol::Scan,
+                Form::Own => Protocol::Own,
+            };
+            let request = Request {
+                path: form.path(),
+                headers: &[],
+                received: Time(batch.messages[0].sent_ms),
+                nonce: 1,
+                body: Bytes::from(batch.body),
+            };
+            let begun = Instant::now();
+            let records =
+                admit(protocol, &source, request).map_or_else(|_| Vec::new(), |a| a.records);
+            admitting += begun.elapsed();
+            let begun = Instant::now();
+            let good = records
+                .iter()
+                .map(ingest::decode)
+                .filter(Result::is_ok)
+                .count() as u64;
+            decoding += begun.elapsed();
+            events += batch.messages.len() as u64;
+            rejected += batch.messages.len() as u64 - good;
+        }
     }
+    let per_event = |time: Duration| time.as_secs_f64() * 1e6 / events.max(1) as f64;
+    table.row("events", events as f64, "");
+    table.row("rejected", rejected as f64, "");
+    table.row(
+        "admitted: taken apart and checked",
+        per_event(admitting),
+        "us/event",
+    );
+    table.row("decoded", per_event(decoding), "us/event");
 }
 
 /// Generating the load.
