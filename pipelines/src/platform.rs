@@ -29,7 +29,7 @@ use crate::machines::CdpMachines;
 use crate::stats::{self, Stats};
 
 /// Event partitions of the raw log besides the control partition.
-const EVENT_PARTITIONS: u16 = 1;
+pub(crate) const EVENT_PARTITIONS: u16 = 1;
 
 /// How a platform is started.
 #[derive(Clone)]
