@@ -7,6 +7,7 @@
 pub mod disk;
 pub mod log;
 pub mod machine;
+pub mod memfile;
 pub mod model;
 pub mod raw;
 pub mod result;
