@@ -8,7 +8,7 @@ use actors::model::{Unit, UnitKind};
 use actors::raw::RawRecord;
 use actors::seal::KeyRing;
 use cdp::control::Control;
-use cdp::identity::IdentityMachine;
+use cdp::identity::{Dedup, IdentityMachine, Setup};
 use cdp::profile::MemberMachine;
 use jiff::tz::TimeZone;
 
@@ -28,17 +28,13 @@ impl Machines for CdpMachines {
     fn make(&self, unit: Unit, rows: &dyn Rows) -> Result<Made, String> {
         match unit.kind {
             UnitKind::Identity => {
-                let (machine, absorbed) = IdentityMachine::open(
-                    &self.identity,
-                    self.keys.fingerprint_key(),
-                    Box::new(Decoder),
-                    rows,
-                )
-                .map_err(|error| error.to_string())?;
-                Ok(Made {
-                    machine: Box::new(machine),
-                    absorbed: Some(absorbed),
-                })
+                let setup = Setup {
+                    dir: self.identity.clone(),
+                    key: self.keys.fingerprint_key(),
+                    decoder: Box::new(Decoder),
+                    dedup: Dedup::default(),
+                };
+                IdentityMachine::make(setup, rows)
             }
             UnitKind::Member => Ok(Made {
                 machine: Box::new(MemberMachine::new(unit.partition, self.zone.clone())),
@@ -57,3 +53,6 @@ impl Machines for CdpMachines {
         .to_raw()
     }
 }
+
+#[cfg(test)]
+mod tests;

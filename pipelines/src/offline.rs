@@ -6,7 +6,8 @@ use std::sync::Arc;
 use actors::disk::FolderLock;
 use actors::log::Log;
 use actors::log::segment::{SegmentLog, SegmentOptions};
-use actors::model::{IdentNo, Identifier, MemberNo};
+use actors::model::{Clock, IdentNo, Identifier, MemberNo, SystemClock};
+use actors::registry::{InstallationWish, Registry};
 use actors::runtime::feed::{Feeds, RESULTS};
 use actors::runtime::replay::{self, ReplayError};
 use actors::runtime::restore;
@@ -19,7 +20,7 @@ use cdp::identity::row;
 
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
-use crate::platform::{EVENT_PARTITIONS, StartError};
+use crate::platform::{EVENT_PARTITIONS, StartError, zone};
 
 /// A digest: 32 bytes, shown as hex.
 pub type Digest = [u8; 32];
@@ -36,12 +37,7 @@ pub struct Offline {
 
 impl Offline {
     /// Opens a folder that no process runs. `tell` hears how many results are filled into the row store, of how many.
-    pub fn open(
-        data: &Path,
-        partitions: u16,
-        zone: jiff::tz::TimeZone,
-        tell: impl FnMut(u64, u64),
-    ) -> Result<Offline, StartError> {
+    pub async fn open(data: &Path, tell: impl FnMut(u64, u64)) -> Result<Offline, StartError> {
         let layout = Layout::new(data);
         if !layout.results().is_dir() {
             return Err(StartError::Config(format!(
@@ -50,6 +46,13 @@ impl Offline {
             )));
         }
         let lock = FolderLock::take(layout.root())?;
+        let registry = Registry::open_file(&layout.registry()).await?;
+        let fixed = registry
+            .installation_ensure(&InstallationWish::default(), SystemClock.now())
+            .await?;
+        registry.close().await;
+        let partitions = fixed.partitions;
+        let zone = zone(&fixed.time_zone)?;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
         let open = |folder, partitions| SegmentLog::open(folder, SegmentOptions::new(partitions));
         let raw: Arc<dyn Log> = Arc::new(open(&layout.raw(), 1 + EVENT_PARTITIONS)?);

@@ -10,6 +10,7 @@ use actors::log::segment::{SegmentLog, SegmentOptions};
 use actors::log::{Log, LogError};
 use actors::machine::{RecordAt, RowsError};
 use actors::model::{Clock, ErrorKind, Fault, PartitionId, Position, Retry, Token, Unit};
+use actors::registry::{Installation, InstallationWish, Registry, RegistryError};
 use actors::runtime::feed::FeedError;
 use actors::runtime::gate::Limits;
 use actors::runtime::node::{AdmitError, Lagging, Node, Parts};
@@ -36,16 +37,16 @@ pub(crate) const EVENT_PARTITIONS: u16 = 1;
 pub struct PlatformConfig {
     /// The data folder.
     pub data: PathBuf,
-    /// Partitions of the member shards; divides 256, fixed at first start.
-    pub partitions: u16,
     /// Threads for member units.
     pub workers: u16,
     /// Admission bounds.
     pub limits: Limits,
     /// Sizes of the row store.
     pub store: StoreConfig,
-    /// The installation's time zone (fixed at first start), by IANA name.
-    pub time_zone: String,
+    /// What is fixed at first start: time zone, currencies, partitions. What is not given keeps what was fixed.
+    pub wish: InstallationWish,
+    /// PostgreSQL address of the registry; SQLite in the data folder if there is none.
+    pub registry_url: Option<String>,
 }
 
 impl PlatformConfig {
@@ -54,17 +55,17 @@ impl PlatformConfig {
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get());
         PlatformConfig {
             data: data.into(),
-            partitions: 8,
             workers: u16::try_from(cores).unwrap_or(8).min(8),
             limits: Limits::default(),
             store: StoreConfig::default(),
-            time_zone: "Asia/Shanghai".into(),
+            wish: InstallationWish::default(),
+            registry_url: None,
         }
     }
 }
 
 /// Why a platform does not start.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log refuses: locked, damaged, unreadable.
     #[error(transparent)]
@@ -78,6 +79,9 @@ pub enum StartError {
     /// The units cannot be restored.
     #[error(transparent)]
     Restore(#[from] RestoreError),
+    /// The registry cannot be opened, or the installation was fixed otherwise.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The configuration is wrong.
     #[error("{0}")]
     Config(String),
@@ -90,6 +94,7 @@ impl Fault for StartError {
             StartError::Seal(error) => error.kind(),
             StartError::Store(error) => error.kind(),
             StartError::Restore(error) => error.kind(),
+            StartError::Registry(error) => error.kind(),
             StartError::Config(_) => ErrorKind::Invalid,
         }
     }
@@ -99,13 +104,14 @@ impl Fault for StartError {
             StartError::Seal(error) => error.code(),
             StartError::Store(error) => error.code(),
             StartError::Restore(error) => error.code(),
+            StartError::Registry(error) => error.code(),
             StartError::Config(_) => "configuration",
         }
     }
 }
 
 /// Why a call failed.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum PlatformError {
     /// Not admitted.
     #[error(transparent)]
@@ -122,6 +128,9 @@ pub enum PlatformError {
     /// A log cannot be read.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// The command was appended but its decision is not there: ask again with the same idempotency key.
     #[error("the command is accepted but not decided yet: ask again with the same idempotency key")]
     Undecided,
@@ -135,6 +144,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.kind(),
             PlatformError::Store(error) => error.kind(),
             PlatformError::Feed(error) => error.kind(),
+            PlatformError::Registry(error) => error.kind(),
             PlatformError::Undecided => ErrorKind::Unavailable,
         }
     }
@@ -145,6 +155,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.code(),
             PlatformError::Store(error) => error.code(),
             PlatformError::Feed(error) => error.code(),
+            PlatformError::Registry(error) => error.code(),
             PlatformError::Undecided => "undecided",
         }
     }
@@ -156,6 +167,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.retry(),
             PlatformError::Store(error) => error.retry(),
             PlatformError::Feed(error) => error.retry(),
+            PlatformError::Registry(error) => error.retry(),
         }
     }
 }
@@ -172,6 +184,9 @@ pub struct StoredEvent {
 /// A running platform.
 pub struct Platform {
     config: PlatformConfig,
+    installation: Installation,
+    registry: Registry,
+    pub(crate) publishing: tokio::sync::Mutex<()>,
     layout: Layout,
     clock: Arc<dyn Clock>,
     node: Node,
@@ -183,16 +198,25 @@ pub struct Platform {
 }
 
 impl Platform {
-    /// Opens a data folder and starts it. `tell` hears how many results are filled into the row store, of how many.
-    pub fn start(
+    /// Opens a data folder and starts it. `tell` hears how many results are filled into the row store, of how many. Blocks
+    /// its thread while the logs are read.
+    pub async fn start(
         config: PlatformConfig,
         clock: Arc<dyn Clock>,
         tell: impl FnMut(u64, u64),
     ) -> Result<Platform, StartError> {
-        check(&config)?;
-        let zone = zone(&config.time_zone)?;
         let layout = Layout::new(&config.data);
         let lock = FolderLock::take(layout.root())?;
+        let registry = match &config.registry_url {
+            Some(url) => Registry::open_postgres(url).await?,
+            None => Registry::open_file(&layout.registry()).await?,
+        };
+        registry.check().await?;
+        let installation = registry
+            .installation_ensure(&config.wish, clock.now())
+            .await?;
+        let zone = zone(&installation.time_zone)?;
+        let partitions = installation.partitions;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
         let raw = Arc::new(SegmentLog::open(
             &layout.raw(),
@@ -214,7 +238,7 @@ impl Platform {
                 store: rows.clone(),
                 clock: clock.clone(),
                 machines: Arc::new(machines),
-                partitions: config.partitions,
+                partitions,
                 workers: config.workers,
                 limits: config.limits,
                 dir: layout.root().to_path_buf(),
@@ -224,6 +248,9 @@ impl Platform {
         )?;
         Ok(Platform {
             config,
+            installation,
+            registry,
+            publishing: tokio::sync::Mutex::default(),
             layout,
             clock,
             node,
@@ -275,7 +302,7 @@ impl Platform {
     /// Totals.
     pub fn stats(&self) -> Result<Stats, PlatformError> {
         let snapshot = self.snapshot()?;
-        let states = stats::unit_states(&snapshot, self.config.partitions)?;
+        let states = stats::unit_states(&snapshot, self.installation.partitions)?;
         let received = (1..=EVENT_PARTITIONS)
             .map(|partition| self.raw.end(PartitionId(partition)).0)
             .sum();
@@ -322,6 +349,16 @@ impl Platform {
         &self.clock
     }
 
+    /// Definitions, sources, keys.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// What was fixed at first start.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
     /// How it was started.
     pub fn config(&self) -> &PlatformConfig {
         &self.config
@@ -366,18 +403,7 @@ impl Platform {
     }
 }
 
-fn check(config: &PlatformConfig) -> Result<(), StartError> {
-    let partitions = config.partitions;
-    if partitions == 0 || actors::model::SHARDS % partitions != 0 {
-        return Err(StartError::Config(format!(
-            "partitions = {partitions}: it must divide {}",
-            actors::model::SHARDS
-        )));
-    }
-    Ok(())
-}
-
-fn zone(name: &str) -> Result<jiff::tz::TimeZone, StartError> {
+pub(crate) fn zone(name: &str) -> Result<jiff::tz::TimeZone, StartError> {
     jiff::tz::TimeZone::get(name).map_err(|_| {
         StartError::Config(format!(
             "time_zone = {name:?}: use an IANA name such as Asia/Shanghai"
