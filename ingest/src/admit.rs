@@ -110,6 +110,43 @@ pub fn readmit(record: &RawRecord, body: Bytes) -> RawRecord {
     fixed
 }
 
+/// A row of a file: `body` is an event of our own JSON; `message_id` is that in it, if the caller knows it.
+pub(crate) fn row_record(
+    source: &SourceInfo,
+    received: Time,
+    message_id: Option<String>,
+    body: Bytes,
+) -> RawRecord {
+    let mut record = RawRecord {
+        source: source.id,
+        id_space: source.id_space,
+        brand: source.brand,
+        test: source.test,
+        received,
+        clock_offset_ms: 0,
+        protocol: Protocol::Own,
+        decoder: DECODER,
+        kind: None,
+        lone_surrogate: false,
+        orders: source.orders.clone(),
+        message_id: message_id.unwrap_or_default().into(),
+        verdict: Verdict::Accepted,
+        body: body.clone(),
+        shared: None,
+    };
+    match text(&body) {
+        Ok(text) => {
+            record.body = body.slice_ref(text.as_bytes());
+            judge(&mut record, text, own::head(text));
+        }
+        Err(error) => {
+            let reject = Reject::new(RejectCode::InvalidUtf8, error.to_string());
+            record.verdict = Verdict::Rejected(reject);
+        }
+    }
+    record
+}
+
 /// The request while it is taken apart.
 pub(crate) struct Intake<'a> {
     pub protocol: Protocol,

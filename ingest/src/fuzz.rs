@@ -1,3 +1,150 @@
 //! Entry points for hostile bytes: none of them may panic, run away, or build more than it was given.
 //!
-//! They are called by property tests here and by `tests`; what they answer does not matter.
+//! They are called by property tests here and by the crate `tests`. What they answer does not matter; what they assert is
+//! what every later reader relies on: an accepted event has JSON that parses and identifiers that are well-formed, and a
+//! record reads back as it was written.
+
+use actors::model::{BrandId, Event, IdSpace, SourceId, Time};
+use bytes::Bytes;
+
+use crate::file::{Mapping, Row, Rows};
+use crate::{Protocol, RawRecord, Request, SourceInfo, admit, decode, readmit, write_key};
+
+/// Stored bytes: the first says how many of the others are the envelope.
+pub fn raw(bytes: &[u8]) {
+    let Some((length, rest)) = bytes.split_first() else {
+        return;
+    };
+    let (envelope, personal) = rest.split_at(usize::from(*length).min(rest.len()));
+    if let Ok(record) = RawRecord::from_parts(envelope, &Bytes::copy_from_slice(personal)) {
+        let again = RawRecord::from_parts(&record.envelope(), &Bytes::from(record.personal()));
+        assert_eq!(
+            again,
+            Ok(record.clone()),
+            "a record reads back as it was written"
+        );
+        // Bytes that no admission wrote: no promise but to come back.
+        decode(&record).ok();
+    }
+}
+
+/// The tracking API, batches and single events.
+pub fn segment(bytes: &[u8]) {
+    write_key(None, None, bytes);
+    for path in ["/v1/batch", "/v1/track", "/v1/alias", "/v1/import"] {
+        request(Protocol::Segment, path, &[], bytes);
+    }
+}
+
+/// CloudEvents, structured, batch and binary.
+pub fn cloudevents(bytes: &[u8]) {
+    let binary = [
+        ("ce-id", "%31"),
+        ("ce-source", "s"),
+        ("ce-type", "tributary.order.paid"),
+        ("ce-specversion", "1.0"),
+    ];
+    request(Protocol::CloudEvents, "/", &[], bytes);
+    request(Protocol::CloudEvents, "/", &binary, bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let own = [("ce-id", text), ("ce-type", text)];
+        request(Protocol::CloudEvents, "/", &own, b"{}");
+    }
+}
+
+/// Scans and our own JSON.
+pub fn scan(bytes: &[u8]) {
+    request(Protocol::Scan, "/v1/scan", &[], bytes);
+    request(Protocol::Own, "/v1/events", &[], bytes);
+}
+
+/// Files of rows and of lines, and the mapping itself.
+pub fn csv(bytes: &[u8]) {
+    let shipped = include_str!("../examples/online_retail.toml");
+    let mapping = Mapping::parse(shipped).expect("the shipped mapping is right");
+    rows(bytes, &mapping);
+    let header =
+        b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
+    rows(&[&header[..], bytes].concat(), &mapping);
+    let lines = shipped.replace("\"csv\"", "\"jsonl\"");
+    rows(
+        bytes,
+        &Mapping::parse(&lines).expect("the format may change"),
+    );
+    for row in Rows::own_json(bytes, &source(), Time(0)).flatten() {
+        sound(row);
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        Mapping::parse(text).ok();
+    }
+}
+
+fn rows(bytes: &[u8], mapping: &Mapping) {
+    if let Ok(rows) = Rows::new(bytes, mapping, &source(), Time(0)) {
+        rows.flatten().for_each(sound);
+    }
+}
+
+fn sound(row: Row) {
+    if let Row::Record(record) = row {
+        check(&decode(&record).expect("rows are decoded before they are handed out"));
+    }
+}
+
+fn request(protocol: Protocol, path: &str, headers: &[(&str, &str)], bytes: &[u8]) {
+    let request = Request {
+        path,
+        headers,
+        received: Time(1_795_341_042_000),
+        nonce: 1,
+        body: Bytes::copy_from_slice(bytes),
+    };
+    let Ok(admitted) = admit(protocol, &source(), request) else {
+        return;
+    };
+    for record in admitted.records {
+        assert!(!record.message_id.is_empty(), "every record has an id");
+        let stored = RawRecord::from_parts(&record.envelope(), &Bytes::from(record.personal()));
+        assert_eq!(
+            stored,
+            Ok(record.clone()),
+            "a record reads back as it was written"
+        );
+        if let Ok(event) = decode(&record) {
+            check(&event);
+        }
+        assert_eq!(
+            readmit(&record, record.body.clone()).verdict,
+            record.verdict
+        );
+    }
+}
+
+/// What later readers rely on.
+fn check(event: &Event) {
+    for json in [&event.traits, &event.properties, &event.context]
+        .into_iter()
+        .flatten()
+    {
+        let parsed: Result<serde_json::Map<String, serde_json::Value>, _> =
+            serde_json::from_str(json.as_str());
+        assert!(parsed.is_ok(), "{parsed:?} in {}", json.as_str());
+    }
+    for identifier in &event.identifiers {
+        assert_eq!(identifier.check(), Ok(()));
+    }
+    assert!((Time(0)..=Time::MAX).contains(&event.time));
+}
+
+fn source() -> SourceInfo {
+    SourceInfo {
+        id: SourceId(1),
+        id_space: IdSpace(2),
+        brand: BrandId(3),
+        test: false,
+        orders: crate::OrderDefaults::default(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

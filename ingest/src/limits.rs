@@ -57,7 +57,7 @@ pub const TIME_FIRST: Time = Time(0);
 pub const TIME_LAST: Time = Time::MAX;
 /// Bytes of one row of a file. A longer one is a quote that was opened and never closed.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
-/// Different message keys in one file: about 1.3 GB of counts (see [`crate::file`]).
+/// Different message keys in one file: about 1.2 GB of counts (see [`crate::file`]).
 pub const ROW_KEYS: usize = 50_000_000;
 
 /// Bytes that a request of this protocol may have, before and after gzip is undone. HTTP stops reading there.

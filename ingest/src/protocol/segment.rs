@@ -16,15 +16,18 @@
 //! is what SDKs make up for anonymous visitors; otherwise it is a `user_id`.
 //! `group`: traits describe the group, so they become properties (`group_id`, `traits`).
 
+mod fields;
+
 use std::borrow::Cow;
 
 use actors::model::{Event, EventKind, RawJson};
 use bytes::Bytes;
 
-use super::{Identifiers, blank, event_name, id_text, kept, nobody, object, order, written};
+use super::{Identifiers, blank, event_name, id_text, kept, object, order, written};
 use crate::admit::{Common, Head, Intake};
 use crate::json::{self, Bounds, ObjectWriter, Value};
 use crate::{AdmitError, RawRecord, Reject, RejectCode, place, time};
+use fields::{Fields, fields, present};
 
 /// Splits a request into events; true for a batch.
 pub(crate) fn split(intake: &mut Intake<'_>, text: &str) -> Result<bool, AdmitError> {
@@ -110,134 +113,6 @@ fn endpoint(path: &str) -> Option<(Option<EventKind>, bool)> {
         _ => return None,
     };
     Some((Some(kind), false))
-}
-
-/// The members of an event as they stand there; an absent one reads as null. The last of equal names counts.
-struct Fields<'a> {
-    kind: &'a str,
-    event: &'a str,
-    user_id: &'a str,
-    anonymous_id: &'a str,
-    previous_id: &'a str,
-    group_id: &'a str,
-    message_id: &'a str,
-    timestamp: &'a str,
-    original_timestamp: &'a str,
-    sent_at: &'a str,
-    name: &'a str,
-    category: &'a str,
-    properties: &'a str,
-    traits: &'a str,
-    context: &'a str,
-    integrations: &'a str,
-    identifiers: &'a str,
-}
-
-fn fields(item: &str) -> Fields<'_> {
-    let mut fields = Fields {
-        kind: "",
-        event: "",
-        user_id: "",
-        anonymous_id: "",
-        previous_id: "",
-        group_id: "",
-        message_id: "",
-        timestamp: "",
-        original_timestamp: "",
-        sent_at: "",
-        name: "",
-        category: "",
-        properties: "",
-        traits: "",
-        context: "",
-        integrations: "",
-        identifiers: "",
-    };
-    for (name, value) in json::members(item) {
-        let slot = match &*name {
-            "type" => &mut fields.kind,
-            "event" => &mut fields.event,
-            "userId" => &mut fields.user_id,
-            "anonymousId" => &mut fields.anonymous_id,
-            "previousId" => &mut fields.previous_id,
-            "groupId" => &mut fields.group_id,
-            "messageId" => &mut fields.message_id,
-            "timestamp" => &mut fields.timestamp,
-            "originalTimestamp" => &mut fields.original_timestamp,
-            "sentAt" => &mut fields.sent_at,
-            "name" => &mut fields.name,
-            "category" => &mut fields.category,
-            "properties" => &mut fields.properties,
-            "traits" => &mut fields.traits,
-            "context" => &mut fields.context,
-            "integrations" => &mut fields.integrations,
-            "identifiers" => &mut fields.identifiers,
-            _ => continue,
-        };
-        *slot = value;
-    }
-    fields
-}
-
-/// Null and an empty text are absent.
-fn present(raw: &str) -> bool {
-    !matches!(raw, "" | "null" | "\"\"")
-}
-
-impl<'a> Fields<'a> {
-    fn kind(&self, endpoint: Option<EventKind>) -> Result<EventKind, Reject> {
-        if let Some(kind) = endpoint {
-            return Ok(kind);
-        }
-        Ok(match &*json::text(self.kind) {
-            "track" => EventKind::Track,
-            "identify" => EventKind::Identify,
-            "page" => EventKind::Page,
-            "screen" => EventKind::Screen,
-            "group" => EventKind::Group,
-            "alias" => EventKind::Alias,
-            _ => {
-                return Err(Reject::at(
-                    RejectCode::TypeUnknown,
-                    "type",
-                    "an event of a batch needs a `type`: track, identify, page, screen, group or alias",
-                ));
-            }
-        })
-    }
-
-    /// When it happened, as written, and under which name.
-    fn time(&self) -> (&'a str, &'static str) {
-        if present(self.original_timestamp) {
-            (self.original_timestamp, "originalTimestamp")
-        } else {
-            (self.timestamp, "timestamp")
-        }
-    }
-
-    /// The rules of the API: who and what.
-    fn rules(&self, endpoint: Option<EventKind>) -> Result<(), Reject> {
-        let kind = self.kind(endpoint)?;
-        let user = id_text(self.user_id, "userId")?.is_some();
-        let anonymous = id_text(self.anonymous_id, "anonymousId")?.is_some();
-        if !user && !anonymous && !present(self.identifiers) {
-            return Err(nobody("userId or anonymousId"));
-        }
-        let needed = match kind {
-            EventKind::Track => return event_name(self.event, "event").map(|_| ()),
-            EventKind::Alias => ("previousId", self.previous_id),
-            EventKind::Group => ("groupId", self.group_id),
-            _ => return Ok(()),
-        };
-        match id_text(needed.1, needed.0)? {
-            Some(_) => Ok(()),
-            None => Err(Reject::at(
-                RejectCode::FieldMissing,
-                needed.0,
-                format!("{} needs `{}`", kind.as_str(), needed.0),
-            )),
-        }
-    }
 }
 
 /// What admission reads of one event.
