@@ -75,7 +75,10 @@ pub const VERSION: u8 = 1;
 pub const DECODER: u8 = 1;
 
 /// Readers by version, oldest first. A new version of the stored form adds one line here and keeps the others.
-const READERS: [fn(&[u8], &Bytes) -> Option<RawRecord>; VERSION as usize] = [read_v1];
+const READERS: [Read; VERSION as usize] = [read_v1];
+
+/// Reads one version of the stored form: envelope and personal part.
+type Read = fn(&[u8], &Bytes) -> Option<RawRecord>;
 
 /// Why stored bytes are no raw record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
