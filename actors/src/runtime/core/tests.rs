@@ -291,3 +291,53 @@ fn row_26_a_panic_parks_the_key_and_others_flow() {
         "the poisoned record and the one behind it"
     );
 }
+
+/// A member unit and the frame of one record for key 7, number `number` from identity.
+fn step_with(core: &mut UnitCore, numbers: &[u64]) -> Result<usize, StepError> {
+    let store = SimStore::default();
+    let inputs = numbers.iter().map(|number| Input {
+        record: Record {
+            at: RecordAt::default(),
+            schema: 2,
+            shard: shard(7),
+            envelope: Bytes::from(vec![0; 8]),
+            personal: Personal::Open(Bytes::from(vec![7])),
+        },
+        from: Some((Unit::IDENTITY, *number)),
+    });
+    let batch = Batch {
+        inputs: inputs.collect(),
+        ..Batch::default()
+    };
+    let result = core.step(&store, &batch, Time(0), 1)?;
+    let added = result.inner.rows.iter().find(|row| row.space == TOTAL);
+    Ok(added.map_or(0, |row| {
+        let value = row.value.as_ref().expect("a total is written");
+        u64::from_be_bytes(value[..].try_into().expect("eight bytes")) as usize
+    }))
+}
+
+#[test]
+fn i3_a_receiver_drops_what_it_heard_and_stops_at_a_gap() {
+    let unit = Unit::member(shard(7).partition(PARTITIONS));
+    let state = UnitState::default();
+    let mut core = UnitCore::new(unit, PARTITIONS, Box::new(Adder::default()), state);
+    // A relay may deliver again, whole or in part, but in order.
+    assert_eq!(step_with(&mut core, &[1, 2, 3]).expect("steps"), 3);
+    assert_eq!(step_with(&mut core, &[2, 3, 4]).expect("steps"), 1);
+    assert_eq!(step_with(&mut core, &[1, 2]).expect("steps"), 0);
+    let before = core.state().clone();
+    let gap = step_with(&mut core, &[6]).expect_err("five is missing");
+    assert!(
+        matches!(
+            gap,
+            StepError::Gap {
+                expected: 5,
+                got: 6,
+                ..
+            }
+        ),
+        "{gap}"
+    );
+    assert_eq!(core.state(), &before, "a refused batch changes nothing");
+}
