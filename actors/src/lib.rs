@@ -10,6 +10,7 @@ pub mod machine;
 pub mod memfile;
 pub mod model;
 pub mod raw;
+pub mod registry;
 pub mod result;
 pub mod runtime;
 pub mod seal;

@@ -1,0 +1,60 @@
+//! The tables, by version. A version that was released is never edited; the next one is added below it.
+
+use sqlx::Row;
+
+use super::RegistryError;
+use super::db::{Db, Kind, transaction};
+
+/// One version: statements that both databases read.
+type Version = &'static [&'static str];
+
+const VERSIONS: &[Version] = &[&[
+    "CREATE TABLE settings (name text PRIMARY KEY, value text NOT NULL)",
+    "CREATE TABLE brands (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, created bigint NOT NULL)",
+    "CREATE TABLE id_spaces (id bigint PRIMARY KEY, name text NOT NULL UNIQUE)",
+    "CREATE TABLE sources (id bigint PRIMARY KEY, name text NOT NULL, kind text NOT NULL, brand bigint NOT NULL, \
+     id_space bigint NOT NULL, key_hash text NOT NULL UNIQUE, key_hint text NOT NULL, test bigint NOT NULL, \
+     settings text NOT NULL, enabled bigint NOT NULL, created bigint NOT NULL, UNIQUE (brand, name))",
+    "CREATE TABLE api_keys (id bigint PRIMARY KEY, name text NOT NULL, key_hash text NOT NULL UNIQUE, \
+     key_hint text NOT NULL, scope text NOT NULL, role text NOT NULL, created bigint NOT NULL, last_used bigint, \
+     revoked bigint)",
+    "CREATE TABLE definitions (kind text NOT NULL, version bigint NOT NULL, brand bigint NOT NULL, body text NOT NULL, \
+     state text NOT NULL, author text NOT NULL, created bigint NOT NULL, activated bigint, \
+     PRIMARY KEY (kind, version))",
+    "CREATE INDEX definitions_by_state ON definitions (state, kind)",
+    "CREATE TABLE outbox (id bigint PRIMARY KEY, kind text NOT NULL, version bigint NOT NULL, payload text NOT NULL, \
+     at_partition bigint, at_offset bigint)",
+    "CREATE INDEX outbox_waiting ON outbox (id) WHERE at_offset IS NULL",
+]];
+
+/// Brings the tables up to date. Refuses tables that a later version of this program has made.
+pub(super) async fn run(db: &Db) -> Result<(), RegistryError> {
+    transaction!(db, tx => {
+        if db.kind() == Kind::Postgres {
+            // Two first starts at once: the second waits. The number is ours alone.
+            sqlx::query("SELECT pg_advisory_xact_lock(7741001)").execute(&mut *tx).await?;
+        }
+        sqlx::query("CREATE TABLE IF NOT EXISTS schema_version (version bigint PRIMARY KEY)")
+            .execute(&mut *tx)
+            .await?;
+        let row = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM schema_version")
+            .fetch_one(&mut *tx)
+            .await?;
+        let present = usize::try_from(row.try_get::<i64, _>("version")?).unwrap_or(usize::MAX);
+        if present > VERSIONS.len() {
+            Err(RegistryError::Unsupported(format!(
+                "the registry has version {present} and this program knows {}: start a newer program",
+                VERSIONS.len()
+            )))?;
+        }
+        for (version, statements) in (1i64..).zip(VERSIONS).skip(present) {
+            for statement in *statements {
+                sqlx::query(*statement).execute(&mut *tx).await?;
+            }
+            sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+                .bind(version)
+                .execute(&mut *tx)
+                .await?;
+        }
+    })
+}
