@@ -69,7 +69,11 @@ impl Server {
     /// Starts one on `data` and waits until it is ready.
     pub async fn start(options: &BenchOptions, data: &Path) -> Result<Server, BenchError> {
         let begun = Instant::now();
-        let mut command = Command::new(&options.program);
+        let program = match &options.program {
+            Some(program) => program.clone(),
+            None => std::env::current_exe().map_err(BenchError::io("finding this program"))?,
+        };
+        let mut command = Command::new(program);
         command
             .arg("serve")
             .arg("--data")

@@ -379,4 +379,4 @@ impl Generator {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -270,7 +270,7 @@ fn requests_hold_every_message_once() {
 }
 
 /// What the platform reads as identifiers: those of the event and the traits that are some, made plain.
-fn read_identifiers(event: &actors::model::Event) -> HashSet<String> {
+pub(crate) fn read_identifiers(event: &actors::model::Event) -> HashSet<String> {
     let mut found: HashSet<String> = event.identifiers.iter().map(|i| i.to_string()).collect();
     let traits = event.traits.as_ref().map(|t| t.parse()).unwrap_or_default();
     for kind in ["phone", "unionid", "email"] {
@@ -293,6 +293,14 @@ fn read_identifiers(event: &actors::model::Event) -> HashSet<String> {
     found.into_iter().map(plain).collect()
 }
 
+/// Whether an identifier is none of the values that stand where nothing is known.
+pub(crate) fn means_something(text: &str) -> bool {
+    let nothing = ["null", "000000", "00000000000", "undefined", "NULL", "0"];
+    let value = text.split_once(':').map_or("", |(_, value)| value);
+    let value = value.trim_start_matches("+86");
+    !nothing.contains(&value) && !value.starts_with("00000000-0000")
+}
+
 #[test]
 fn the_platform_reads_every_message_as_the_truth_says() {
     use ingest::{OrderDefaults, Protocol, Request, SourceInfo, admit, decode};
@@ -303,7 +311,6 @@ fn the_platform_reads_every_message_as_the_truth_says() {
         test: false,
         orders: OrderDefaults::default(),
     };
-    let nothing = ["null", "000000", "00000000000", "undefined", "NULL", "0"];
     let mut batches = Batches::new(Generator::new(world(16, 20_000)), 200);
     while let Some(batch) = batches.next_batch() {
         let form = Form::of(batch.source);
@@ -331,11 +338,7 @@ fn the_platform_reads_every_message_as_the_truth_says() {
                 .map(|k| k.canonical())
                 .collect();
             let mut read = read_identifiers(&event);
-            read.retain(|text| {
-                let value = text.split_once(':').map_or("", |(_, value)| value);
-                let value = value.trim_start_matches("+86");
-                !nothing.contains(&value) && !value.starts_with("00000000-0000")
-            });
+            read.retain(|text| means_something(text));
             assert_eq!(read, truth, "{event:?}");
             let Some(fact) = message.order else { continue };
             let order = event.order.expect("an order is read as one");
