@@ -13,6 +13,7 @@
 //! points there), tags and segments.
 
 pub mod attribute;
+pub mod bench;
 pub mod cell;
 mod coerce;
 mod digest;

@@ -71,11 +71,22 @@ impl Rows for MemoryStore {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), RowsError> {
-        let first = [&[space.0], prefix].concat();
+        self.scan_from(space, prefix, prefix, each)
+    }
+
+    fn scan_from(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        from: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), RowsError> {
+        let all = [&[space.0], prefix].concat();
+        let first = [&[space.0], from.max(prefix)].concat();
         let rows = self
             .rows
             .range::<[u8], _>((Bound::Included(&first[..]), Bound::Unbounded));
-        for (key, value) in rows.take_while(|(key, _)| key.starts_with(&first)) {
+        for (key, value) in rows.take_while(|(key, _)| key.starts_with(&all)) {
             if !each(&key[1..], value) {
                 break;
             }

@@ -133,6 +133,16 @@ impl Rows for Snapshot {
     ) -> Result<(), RowsError> {
         self.scan_from(space, prefix, None, Direction::Up, each)
     }
+
+    fn scan_from(
+        &self,
+        space: Space,
+        prefix: &[u8],
+        from: &[u8],
+        each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
+    ) -> Result<(), RowsError> {
+        Snapshot::scan_from(self, space, prefix, Some(from), Direction::Up, each)
+    }
 }
 
 /// Calls `with` with the stored key, on the stack when it is short, as nearly all are.

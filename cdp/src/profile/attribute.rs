@@ -4,10 +4,14 @@
 //! while the rule is `union`, the set of values. Everything is a function of the *set* of tellings, never of their order
 //! of arrival, so facts of one fragment may come in pieces: `merge(a, b) = merge(b, a)`.
 
+mod pack;
+
 use std::cmp::Ordering;
 
 use actors::model::{BrandId, Position, SourceId, Time};
 use serde::{Deserialize, Serialize};
+
+pub(crate) use pack::{pack, unpack};
 
 use super::value::{Nanos, Value};
 use crate::definition::{AttributeDefinition, Survivorship};
@@ -63,23 +67,6 @@ pub struct Facts {
     pub sum: Option<Nanos>,
     /// All values, in order, if kept from the first telling on and not too many.
     pub set: Option<Vec<Value>>,
-}
-
-/// The stored form: a single telling is all its own aggregates.
-#[derive(Deserialize)]
-enum Packed {
-    Once { told: Told, set: bool },
-    Many(Facts),
-}
-
-#[derive(Deserialize)]
-struct PackedAttribute(Box<str>, BrandId, Packed);
-
-/// [`Packed`] as it is written: borrowed, the same bytes.
-#[derive(Serialize)]
-enum PackedRef<'a> {
-    Once { told: &'a Told, set: bool },
-    Many(&'a Facts),
 }
 
 /// An attribute's value by its rule.
@@ -242,38 +229,6 @@ pub fn join(attributes: &mut Vec<Attribute>, name: &str, brand: BrandId, facts: 
             },
         ),
     }
-}
-
-/// Appends the stored form of a cell's attributes.
-pub(crate) fn pack(attributes: &[Attribute], out: &mut Vec<u8>) {
-    for attribute in attributes {
-        let facts = &attribute.facts;
-        let packed = match &facts.latest[..] {
-            [told] if facts.tellings == 1 => PackedRef::Once {
-                told,
-                set: facts.set.is_some(),
-            },
-            _ => PackedRef::Many(facts),
-        };
-        let packed = (&attribute.name, attribute.brand, packed);
-        let taken = std::mem::take(out);
-        *out = postcard::to_extend(&packed, taken).expect("our own types always serialise");
-    }
-}
-
-/// Reads what [`pack`] wrote. `None`: not of this form.
-pub(crate) fn unpack(mut bytes: &[u8]) -> Option<Vec<Attribute>> {
-    let mut attributes = Vec::new();
-    while !bytes.is_empty() {
-        let (PackedAttribute(name, brand, packed), rest) = postcard::take_from_bytes(bytes).ok()?;
-        bytes = rest;
-        let facts = match packed {
-            Packed::Once { told, set } => Facts::once(told, set),
-            Packed::Many(facts) => facts,
-        };
-        attributes.push(Attribute { name, brand, facts });
-    }
-    Some(attributes)
 }
 
 #[cfg(test)]

@@ -218,3 +218,6 @@ fn instant_number(raw: &str) -> Option<Time> {
 fn in_bounds(at: Time) -> Option<Time> {
     (Time::MIN..=Time::MAX).contains(&at).then_some(at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use actors::machine::{Rows, RowsError};
+use actors::machine::{Rows, RowsError, Space};
 use actors::model::{BrandId, Identifier, MemberNo};
 use bytes::Bytes;
 
@@ -51,24 +51,36 @@ pub fn digest(
     Ok(hash(&(total.0, members)))
 }
 
+/// Members are collected in runs of this many, so that no scan is under way while another one begins.
+const RUN_MEMBERS: usize = 1024;
+
 fn each_member(
     rows: &dyn Rows,
-    space: actors::machine::Space,
+    space: Space,
     each: &mut dyn FnMut(MemberNo) -> Result<(), RowsError>,
 ) -> Result<(), RowsError> {
-    let mut last = None;
-    let mut outcome = Ok(());
-    rows.scan(space, &[], &mut |key, _| {
-        let member = row::whose(key).map(|(member, _)| member);
-        if member != last
-            && let Some(member) = member
-        {
-            last = Some(member);
-            outcome = each(member);
+    let mut from = Vec::new();
+    loop {
+        let mut run: Vec<MemberNo> = Vec::with_capacity(RUN_MEMBERS);
+        let mut next = None;
+        rows.scan_from(space, &[], &from, &mut |key, _| {
+            if let Some((member, _)) = row::whose(key)
+                && run.last() != Some(&member)
+            {
+                if run.len() == RUN_MEMBERS {
+                    next = Some(key.to_vec());
+                    return false;
+                }
+                run.push(member);
+            }
+            true
+        })?;
+        run.into_iter().try_for_each(&mut *each)?;
+        match next {
+            Some(next) => from = next,
+            None => return Ok(()),
         }
-        outcome.is_ok()
-    })?;
-    outcome
+    }
 }
 
 type AttributeFacts = BTreeMap<(Box<str>, BrandId), Facts>;

@@ -139,9 +139,9 @@ impl MemberMachine {
                 row::CELLS => {
                     let cell = self.cell(rows, member, receiver)?;
                     cell.dirty = true;
-                    cell.value.merge(Cell::decode(&value)?)?;
+                    cell.value.merge(intact(record, Cell::decode(&value)))?;
                     if let Some(packed) = own {
-                        cell.value.merge_packed(&packed)?;
+                        intact(record, cell.value.merge_packed(&packed));
                     }
                 }
                 row::TIMELINE => {
@@ -150,7 +150,7 @@ impl MemberMachine {
                     };
                     let value = match own {
                         None if !erased => value,
-                        own => complete(&value, own.as_deref(), erased)?,
+                        own => intact(record, complete(&value, own.as_deref(), erased)),
                     };
                     let key = row::timeline_key(member, receiver, &suffix);
                     self.batch.timeline.insert(key, value);
@@ -160,7 +160,7 @@ impl MemberMachine {
                         unreadable(record)
                     };
                     let order = IdentNo(u32::from_be_bytes(order));
-                    let told = Order::decode(&value)?;
+                    let told = intact(record, Order::decode(&value));
                     let before = told.head.share(moves::giver(data.moved) == order);
                     self.batch.counts.share(-1, before);
                     self.join_order(rows, member, receiver, order, told)?;
@@ -367,6 +367,11 @@ impl MemberMachine {
         }
         Ok(true)
     }
+}
+
+/// What a record carries and does not read is the record's fault, not the store's: it is parked, not tried for ever.
+fn intact<T>(record: &Record, read: Result<T, RowsError>) -> T {
+    read.unwrap_or_else(|_| unreadable(record))
 }
 
 /// A timeline row without what it was told, and that.

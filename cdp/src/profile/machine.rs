@@ -74,7 +74,7 @@ pub(super) struct Batch {
     pub queues: BTreeMap<(MemberNo, IdentNo), Slot<Queue>>,
     pub counts: Counts,
     left_out: Vec<LeftOut>,
-    definitions: BTreeMap<DefinitionKind, Definition>,
+    definition: Option<Definition>,
     /// Bytes handed over so far.
     pub released: usize,
 }
@@ -311,53 +311,49 @@ impl MemberMachine {
 
     /// A new version takes effect at once for what is told from here on; an older one is ignored.
     fn definition(&mut self, rows: &dyn Rows, record: &Record) -> Result<(), RowsError> {
-        let Ok(definition) = Definition::parse(&record.envelope) else {
-            unreadable(record)
+        let definition = match Definition::parse(&record.envelope) {
+            Ok(definition) if definition.kind == DefinitionKind::Attributes => definition,
+            _ => return Ok(()), // Another kind, for somebody else.
         };
-        let known = match self.batch.definitions.get(&definition.kind) {
+        let known = match &self.batch.definition {
             Some(known) => Some(known.version),
-            None => self
-                .stored(rows, definition.kind)?
-                .map(|known| known.version),
+            None => self.stored(rows)?.map(|known| known.version),
         };
         if known.is_some_and(|known| known >= definition.version) {
             return Ok(());
         }
-        if definition.kind == DefinitionKind::Attributes {
-            let Ok(schema) = AttributeSchema::check(&definition.body) else {
-                // The registry checks before it publishes: only another version's form gets here. What is in force stays.
-                tracing::error!(
-                    version = definition.version,
-                    "attribute schema does not read"
-                );
-                return Ok(());
-            };
-            self.schema = Some(Arc::new(schema));
+        match AttributeSchema::check(&definition.body) {
+            Ok(schema) => {
+                self.schema = Some(Arc::new(schema));
+                self.batch.definition = Some(definition);
+            }
+            // The registry checks before it publishes: only another version's form gets here. What is in force stays.
+            Err(errors) => tracing::error!(
+                version = definition.version,
+                error = %errors[0],
+                "attribute schema does not read"
+            ),
         }
-        self.batch.definitions.insert(definition.kind, definition);
         Ok(())
     }
 
-    fn stored(
-        &self,
-        rows: &dyn Rows,
-        kind: DefinitionKind,
-    ) -> Result<Option<Definition>, RowsError> {
-        let Some(json) = rows.get(row::DEFINITIONS, &definition_key(self.partition, kind))? else {
-            return Ok(None);
-        };
-        Definition::parse(&json)
-            .map(Some)
-            .map_err(|error| RowsError(error.to_string()))
+    fn stored(&self, rows: &dyn Rows) -> Result<Option<Definition>, RowsError> {
+        let key = row::definition_key(self.partition, DefinitionKind::Attributes);
+        match rows.get(row::DEFINITIONS, &key)? {
+            None => Ok(None),
+            Some(json) => Definition::parse(&json)
+                .map(Some)
+                .map_err(|error| RowsError(error.to_string())),
+        }
     }
 
     fn schema(&mut self, rows: &dyn Rows) -> Result<Arc<AttributeSchema>, RowsError> {
         if let Some(schema) = &self.schema {
             return Ok(schema.clone());
         }
-        let schema = match self.stored(rows, DefinitionKind::Attributes)? {
+        let schema = match self.stored(rows)? {
             Some(definition) => AttributeSchema::check(&definition.body)
-                .map_err(|errors| RowsError(format!("stored attribute schema: {errors:?}")))?,
+                .map_err(|errors| RowsError(format!("stored attribute schema: {}", errors[0])))?,
             None => AttributeSchema::default(),
         };
         let schema = Arc::new(schema);
@@ -493,8 +489,8 @@ impl Machine for MemberMachine {
                 out.delete(row::MOVES, key);
             }
         }
-        for (kind, definition) in batch.definitions {
-            let key = definition_key(self.partition, kind);
+        if let Some(definition) = batch.definition {
+            let key = row::definition_key(self.partition, definition.kind);
             out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
         }
         left_out::write(batch.left_out, out);
@@ -529,13 +525,6 @@ impl Machine for MemberMachine {
     fn logic_version(&self) -> u16 {
         LOGIC
     }
-}
-
-/// Key of a definition's row: the partition stands where other keys have the shard.
-pub(super) fn definition_key(partition: PartitionId, kind: DefinitionKind) -> Vec<u8> {
-    let mut key = partition.0.to_be_bytes().to_vec();
-    key.extend_from_slice(kind.as_str().as_bytes());
-    key
 }
 
 fn read<'a, T: serde::Deserialize<'a>>(record: &'a Record) -> T {

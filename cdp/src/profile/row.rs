@@ -20,6 +20,7 @@ use actors::model::{
 use serde::{Deserialize, Serialize};
 
 use super::value::Value;
+use crate::definition::DefinitionKind;
 use crate::routed::NoteKind;
 
 /// What a fragment knows.
@@ -80,6 +81,13 @@ pub fn order_key(member: MemberNo, holder: IdentNo, order: IdentNo) -> [u8; FRON
 pub fn order_of(key: &[u8]) -> Option<IdentNo> {
     let rest = key.get(FRONT..)?.try_into().ok()?;
     Some(IdentNo(u32::from_be_bytes(rest)))
+}
+
+/// Key of a definition's row: the partition stands where other keys have the shard.
+pub fn definition_key(partition: PartitionId, kind: DefinitionKind) -> Vec<u8> {
+    let mut key = partition.0.to_be_bytes().to_vec();
+    key.extend_from_slice(kind.as_str().as_bytes());
+    key
 }
 
 /// Where a row stands in a timeline. As bytes ([`Suffix::BYTES`]) ascending is newest first.

@@ -1,3 +1,4 @@
+mod digests;
 mod harness;
 mod moving;
 mod orders;

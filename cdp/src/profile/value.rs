@@ -106,7 +106,8 @@ impl Number {
     /// Reads `12`, `-0.5`, `1e3`. `None`: no number, or one that needs more than 28 digits.
     pub fn parse(text: &str) -> Option<Number> {
         let text = text.strip_prefix('+').unwrap_or(text);
-        if !text.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
+        let plain = |byte: u8| byte.is_ascii_digit() || b".-+eE".contains(&byte);
+        if !text.bytes().all(plain) || text.starts_with(['.', '+', 'e', 'E']) {
             return None;
         }
         let decimal = if text.contains(['e', 'E']) {

@@ -13,6 +13,7 @@ use actors::model::{
 use bytes::Bytes;
 use jiff::tz::TimeZone;
 
+use crate::definition::{Definition, DefinitionKind};
 use crate::profile::{Limits, MemberMachine};
 use crate::routed::{self, EventBody, EventHead, OrderPart, schema};
 
@@ -58,14 +59,16 @@ pub struct World {
     pub log: Vec<(PartitionId, Record)>,
     machines: Vec<MemberMachine>,
     read: Vec<usize>,
-    /// Every batch is first decided, rolled back and decided again.
+    /// Every batch is first decided, rolled back and decided again, and then the machine starts anew from its rows.
     pub twice: bool,
+    limits: Limits,
 }
 
 impl World {
     pub fn new(limits: Limits) -> World {
         let machine = |p| MemberMachine::with_limits(PartitionId(p), zone(), limits);
         World {
+            limits,
             rows: MapRows::default(),
             counters: BTreeMap::new(),
             log: Vec::new(),
@@ -148,6 +151,9 @@ impl World {
             );
         }
         machine.finish(&self.rows, &mut out).unwrap();
+        if self.twice {
+            *machine = MemberMachine::with_limits(PartitionId(partition), zone(), self.limits);
+        }
         for write in out.rows {
             let key = (write.space.0, write.key.to_vec());
             match write.value {
@@ -177,6 +183,21 @@ impl World {
 
 pub fn zone() -> TimeZone {
     TimeZone::get("Asia/Shanghai").unwrap()
+}
+
+/// An attribute schema, to everybody.
+pub fn definition(version: u32, body: serde_json::Value) -> Outgoing {
+    let definition = Definition {
+        kind: DefinitionKind::Attributes,
+        version,
+        body,
+    };
+    Outgoing {
+        to: To::EveryPartition,
+        schema: schema::DEFINITION,
+        envelope: definition.to_json().into_bytes().into(),
+        personal: None,
+    }
 }
 
 /// An event in the making.

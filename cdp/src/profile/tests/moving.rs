@@ -9,7 +9,7 @@ use actors::model::{BrandId, EventKind, IdentNo, Identifier, MemberNo, OrderStat
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::harness::{Made, PARTITIONS, World, change};
+use super::harness::{Made, PARTITIONS, World, change, definition};
 use crate::profile::{Limits, digest, is_merging, row};
 use crate::routed::{Expect, IdentityNote, Moved, NoteKind, Release, schema};
 
@@ -37,6 +37,8 @@ enum Op {
     Attach { order: u32, to: u32 },
     /// A note.
     Note { fragment: u32 },
+    /// The attribute schema changes.
+    Define { flavour: u32 },
     /// A member unit works.
     Work { partition: u16, count: usize },
 }
@@ -70,6 +72,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         3 => movement,
         2 => attach,
         1 => (0..FRAGMENTS).prop_map(|fragment| Op::Note { fragment }),
+        1 => (0..4u32).prop_map(|flavour| Op::Define { flavour }),
         4 => work,
     ];
     prop::collection::vec(op, 0..120)
@@ -220,6 +223,13 @@ fn play(
                     },
                 };
                 world.tell(member, schema::NOTE, &note);
+            }
+            Op::Define { flavour } => {
+                let body = serde_json::json!({"strict": *flavour == 3, "attributes": [
+                    {"name": "tags", "type": "texts", "survivorship": if *flavour == 0 { "latest" } else { "union" }},
+                    {"name": "level", "type": if *flavour == 1 { "text" } else { "number" }},
+                ]});
+                world.send(definition(n as u32 + 1, body), true);
             }
             _ if last.is_some() => {}
             Op::Move {

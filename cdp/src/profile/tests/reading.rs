@@ -2,7 +2,7 @@
 
 use actors::model::{BrandId, BrandSet, FieldClass, MemberNo, Scope, SourceId, Time};
 
-use super::harness::{Made, World};
+use super::harness::{Made, World, definition};
 use crate::definition::AttributeSchema;
 use crate::profile::view::{TimelineFilter, View, attribute_history, member_view, timeline_page};
 use crate::profile::{Limits, Value};
@@ -83,20 +83,6 @@ fn attributes_of_all_fragments_by_their_rules() {
         value(&seen, "city"),
         Some(serde_json::json!(["上海", "北京"]))
     );
-}
-
-fn definition(version: u32, body: serde_json::Value) -> actors::machine::Outgoing {
-    let definition = crate::definition::Definition {
-        kind: crate::definition::DefinitionKind::Attributes,
-        version,
-        body,
-    };
-    actors::machine::Outgoing {
-        to: actors::machine::To::EveryPartition,
-        schema: crate::routed::schema::DEFINITION,
-        envelope: definition.to_json().into_bytes().into(),
-        personal: None,
-    }
 }
 
 #[test]

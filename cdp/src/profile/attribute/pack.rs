@@ -1,0 +1,168 @@
+//! The stored form of a cell's attributes: every value and every place of a telling stands once, tellings are pairs of
+//! numbers. A person whose five traits were told four times by two sources takes 200 bytes instead of 500.
+
+use std::collections::BTreeMap;
+
+use actors::model::{BrandId, Position, SourceId, Time};
+use serde::{Deserialize, Serialize};
+
+use super::{Attribute, Facts, Told};
+use crate::profile::value::{Nanos, Value};
+
+/// Where a telling came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Place(Time, Position, SourceId);
+
+/// Numbers of place and value.
+type Pair = (u32, u32);
+
+/// `V` is [`Value`] or a reference to one, `N` the name likewise: the same bytes.
+#[derive(Serialize, Deserialize)]
+struct Table<V, N> {
+    places: Vec<Place>,
+    values: Vec<V>,
+    entries: Vec<(N, BrandId, Form)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Form {
+    /// A single telling is all its own aggregates.
+    Once { told: Pair, set: bool },
+    Many {
+        tellings: u32,
+        latest: Vec<Pair>,
+        first: Option<Pair>,
+        min: Option<Pair>,
+        max: Option<Pair>,
+        sum: Option<Nanos>,
+        set: Option<Vec<u32>>,
+    },
+}
+
+/// Gives numbers in order of first use, so that equal facts are equal bytes.
+#[derive(Default)]
+struct Numbers<'a> {
+    places: Vec<Place>,
+    values: Vec<&'a Value>,
+    place_numbers: BTreeMap<Place, u32>,
+    value_numbers: BTreeMap<&'a Value, u32>,
+}
+
+impl<'a> Numbers<'a> {
+    fn value(&mut self, value: &'a Value) -> u32 {
+        let values = &mut self.values;
+        *self.value_numbers.entry(value).or_insert_with(|| {
+            values.push(value);
+            values.len() as u32 - 1
+        })
+    }
+
+    fn pair(&mut self, told: &'a Told) -> Pair {
+        let place = Place(told.time, told.position, told.source);
+        let places = &mut self.places;
+        let number = *self.place_numbers.entry(place).or_insert_with(|| {
+            places.push(place);
+            places.len() as u32 - 1
+        });
+        (number, self.value(&told.value))
+    }
+
+    fn form(&mut self, facts: &'a Facts) -> Form {
+        match &facts.latest[..] {
+            [told] if facts.tellings == 1 => Form::Once {
+                told: self.pair(told),
+                set: facts.set.is_some(),
+            },
+            latest => Form::Many {
+                tellings: facts.tellings,
+                latest: latest.iter().map(|told| self.pair(told)).collect(),
+                first: facts.first.as_ref().map(|told| self.pair(told)),
+                min: facts.min.as_ref().map(|told| self.pair(told)),
+                max: facts.max.as_ref().map(|told| self.pair(told)),
+                sum: facts.sum,
+                set: facts
+                    .set
+                    .as_ref()
+                    .map(|set| set.iter().map(|value| self.value(value)).collect()),
+            },
+        }
+    }
+}
+
+/// Appends the stored form; nothing for no attributes.
+pub(crate) fn pack(attributes: &[Attribute], out: &mut Vec<u8>) {
+    if attributes.is_empty() {
+        return;
+    }
+    let mut numbers = Numbers::default();
+    let mut entries = Vec::with_capacity(attributes.len());
+    for attribute in attributes {
+        let form = numbers.form(&attribute.facts);
+        entries.push((&*attribute.name, attribute.brand, form));
+    }
+    let table = Table {
+        places: numbers.places,
+        values: numbers.values,
+        entries,
+    };
+    let taken = std::mem::take(out);
+    *out = postcard::to_extend(&table, taken).expect("our own types always serialise");
+}
+
+/// Reads what [`pack`] wrote. `None`: not of this form.
+pub(crate) fn unpack(bytes: &[u8]) -> Option<Vec<Attribute>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let Table {
+        places,
+        values,
+        entries,
+    } = postcard::from_bytes::<Table<Value, Box<str>>>(bytes).ok()?;
+    let told = |(place, value): Pair| {
+        let Place(time, position, source) = *places.get(place as usize)?;
+        Some(Told {
+            value: values.get(value as usize)?.clone(),
+            time,
+            position,
+            source,
+        })
+    };
+    // An absent pair stays absent, one that points nowhere is damage.
+    let optional = |pair: Option<Pair>| match pair {
+        Some(pair) => told(pair).map(Some),
+        None => Some(None),
+    };
+    let mut attributes = Vec::with_capacity(entries.len());
+    for (name, brand, form) in entries {
+        let facts = match form {
+            Form::Once { told: pair, set } => Facts::once(told(pair)?, set),
+            Form::Many {
+                tellings,
+                latest,
+                first,
+                min,
+                max,
+                sum,
+                set,
+            } => Facts {
+                tellings,
+                latest: latest.into_iter().map(told).collect::<Option<_>>()?,
+                first: optional(first)?,
+                min: optional(min)?,
+                max: optional(max)?,
+                sum,
+                set: match set {
+                    None => None,
+                    Some(set) => Some(
+                        set.into_iter()
+                            .map(|value| values.get(value as usize).cloned())
+                            .collect::<Option<_>>()?,
+                    ),
+                },
+            },
+        };
+        attributes.push(Attribute { name, brand, facts });
+    }
+    Some(attributes)
+}
