@@ -19,7 +19,7 @@ use crate::demo::DemoError;
 pub use table::{Row, Table};
 
 /// What to measure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// Events over HTTP, acknowledged durable.
     Ingest,
@@ -35,51 +35,47 @@ pub enum What {
     Generate,
 }
 
-/// How to measure it: the arguments of `tributary bench`.
-#[derive(Debug, Clone, clap::Args)]
+/// How to measure it.
+#[derive(Debug, Clone)]
 pub struct BenchOptions {
-    /// What to measure
+    /// What.
     pub what: What,
-
-    /// Events of a run
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Events of a run.
     pub events: u64,
-
-    /// People who act; for `restart` the members to fill
-    #[arg(long, default_value_t = 200_000)]
+    /// People who act; for `restart` the members to fill.
     pub people: u32,
-
-    /// Connections that send at the same time
-    #[arg(long, default_value_t = 8)]
+    /// Connections that send at the same time.
     pub connections: usize,
-
-    /// Events of one request
-    #[arg(long, default_value_t = 500)]
+    /// Events of one request.
     pub batch: usize,
-
-    /// Events per second while the lag is measured; 0 leaves that out
-    #[arg(long, default_value_t = 20_000)]
+    /// Events per second while the lag is measured; 0 leaves that out.
     pub rate: u32,
-
-    /// Seconds of the steady rate, and of each run of `log`
-    #[arg(long, default_value_t = 10)]
+    /// Seconds of the steady rate, and of each run of `log`.
     pub seconds: u32,
-
-    /// Folder on the disk to measure; a folder of its own is made in it and removed
-    #[arg(long, default_value = ".", value_name = "DIR")]
+    /// Folder on the disk to measure; a folder of its own is made in it and removed.
     pub dir: PathBuf,
-
-    /// Print JSON instead of a table
-    #[arg(long)]
-    pub json: bool,
-
-    /// The program to start as the server [default: this one]
-    #[arg(long, value_name = "FILE")]
-    pub program: Option<PathBuf>,
-
-    /// More arguments for the server's `serve`
-    #[arg(last = true, value_name = "SERVE_ARGS")]
+    /// The program to start as the server; usually this one.
+    pub program: PathBuf,
+    /// More arguments for `serve`.
     pub serve_args: Vec<String>,
+}
+
+impl BenchOptions {
+    /// Sizes that take a minute or two on two cores.
+    pub fn new(what: What, dir: PathBuf, program: PathBuf) -> BenchOptions {
+        BenchOptions {
+            what,
+            events: 1_000_000,
+            people: 200_000,
+            connections: 8,
+            batch: 500,
+            rate: 20_000,
+            seconds: 10,
+            dir,
+            program,
+            serve_args: Vec::new(),
+        }
+    }
 }
 
 /// Why there are no figures.

@@ -20,7 +20,6 @@ mod report;
 
 use std::net::SocketAddr;
 
-use actors::model::Time;
 use batch::Batches;
 use client::{Client, api_key};
 use generator::{Generator, Source, World};
@@ -29,44 +28,6 @@ use truth::Truth;
 pub use check::{Judged, ask_member};
 pub use fill::{Filled, Keyring};
 pub use report::Report;
-
-/// The arguments of `tributary demo`, beside those that say what the server runs with.
-#[derive(Debug, Clone, clap::Args)]
-pub struct DemoArgs {
-    /// Messages of the past half year to fill with
-    #[arg(long, default_value_t = MESSAGES_DEFAULT)]
-    pub messages: u64,
-
-    /// People of the world, visitors included; 0: one for ten messages
-    #[arg(long, default_value_t = 0)]
-    pub people: u32,
-
-    /// Everything but the present time follows from it
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-
-    /// Messages per second after the filling
-    #[arg(long, default_value_t = 5)]
-    pub rate: u32,
-
-    /// End after the filling instead of running on
-    #[arg(long)]
-    pub once: bool,
-}
-
-impl DemoArgs {
-    /// What to fill, on a server that runs.
-    pub fn options(&self, server: SocketAddr, admin_key: &str, now: Time) -> DemoOptions {
-        DemoOptions {
-            server,
-            admin_key: admin_key.to_owned(),
-            messages: self.messages,
-            people: self.people,
-            seed: self.seed,
-            now_ms: now.0,
-        }
-    }
-}
 
 /// What to fill, and with how much.
 #[derive(Debug, Clone)]

@@ -115,7 +115,7 @@ async fn lag(
 
 async fn probe(server: &Server, until: Instant) -> Result<Times, BenchError> {
     let mut client = Client::new(server.address);
-    let body = br#"{"name":"bench-probe","kind":"events"}"#;
+    let body = br#"{"name":"bench-probe","kind":"http"}"#;
     let admin = api_key(ADMIN_KEY);
     let answer = client
         .post("/api/v1/sources", &admin, body)
@@ -147,8 +147,12 @@ async fn probe(server: &Server, until: Instant) -> Result<Times, BenchError> {
         let path = format!("/api/v1/members?identifier=user_id%3Aprobe-{number}&after={token}");
         loop {
             let answer = client.get(&path, &admin).await.map_err(DemoError::from)?;
-            if answer.is_good() {
+            if answer.is_good() && answer.json()["items"][0]["id"].is_string() {
                 break;
+            }
+            if answer.is_good() {
+                let what = format!("probe {number}: a read with its token does not see it");
+                return Err(BenchError::Part(what));
             }
             if !answer.asks_patience() {
                 return Err(refused(&path, answer.status, answer.text()));

@@ -69,11 +69,7 @@ impl Server {
     /// Starts one on `data` and waits until it is ready.
     pub async fn start(options: &BenchOptions, data: &Path) -> Result<Server, BenchError> {
         let begun = Instant::now();
-        let program = match &options.program {
-            Some(program) => program.clone(),
-            None => std::env::current_exe().map_err(BenchError::io("finding this program"))?,
-        };
-        let mut command = Command::new(program);
+        let mut command = Command::new(&options.program);
         command
             .arg("serve")
             .arg("--data")

@@ -133,7 +133,8 @@ pub async fn ask_member(
 ) -> Result<Option<(String, Vec<String>)>, DemoError> {
     let path = format!("/api/v1/members?identifier={}", encoded(identifier));
     let answer = client.get(&path, authorization).await?;
-    if answer.status == 404 {
+    // Nobody has it, or it points to nobody by the rules.
+    if matches!(answer.status, 400 | 404 | 422) {
         return Ok(None);
     }
     let json = answer.json();

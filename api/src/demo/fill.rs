@@ -28,7 +28,7 @@ impl Keyring {
             let kind = match Form::of(source) {
                 Form::Segment => "segment",
                 Form::Scan => "scan",
-                Form::Own => "events",
+                Form::Own => "http",
             };
             let name = source_name(source);
             let body = serde_json::json!({ "name": name, "kind": kind }).to_string();

@@ -48,6 +48,10 @@ pub struct Said {
     pub orders_without_person: Option<i64>,
     /// Sum of all orders in fen.
     pub order_amount: Option<i64>,
+    /// Events dropped because their message id was known.
+    pub duplicates: Option<i64>,
+    /// Events that could not be taken.
+    pub dead_letters: Option<i64>,
 }
 
 impl Said {
@@ -57,6 +61,8 @@ impl Said {
         Said {
             members: number("members"),
             visitors: number("visitors"),
+            duplicates: number("duplicates"),
+            dead_letters: number("dead_letters"),
             orders: number("orders"),
             orders_cancelled: number("orders_cancelled"),
             orders_without_person: number("orders_without_person"),
@@ -105,15 +111,21 @@ impl Report {
         }
     }
 
-    /// Whether the platform's totals of orders are those of the truth.
+    /// Whether the platform counts orders and messages as the truth does.
     pub fn totals_agree(&self) -> bool {
         self.rows().iter().all(|row| row.1 == row.2)
     }
 
-    fn rows(&self) -> [(&'static str, String, String); 4] {
+    fn rows(&self) -> [(&'static str, String, String); 6] {
         let said = |value: Option<i64>| value.map_or("-".to_owned(), |v| v.to_string());
         let (orders, told) = (&self.orders, &self.said);
         [
+            (
+                "messages sent twice",
+                self.repeats.to_string(),
+                said(told.duplicates),
+            ),
+            ("messages refused", "0".to_owned(), said(told.dead_letters)),
             ("orders", orders.orders.to_string(), said(told.orders)),
             (
                 "  cancelled",

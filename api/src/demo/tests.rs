@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
-use actors::model::{BrandId, IdSpace, OrderStatus, SourceId};
+use actors::model::{BrandId, IdSpace, OrderStatus, SourceId, Time};
 use axum::Router;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
@@ -27,6 +27,7 @@ struct Order {
 struct Naive {
     sources: usize,
     busy: u32,
+    repeats: u32,
     seen: HashSet<String>,
     parents: HashMap<String, String>,
     orders: HashMap<String, Order>,
@@ -60,6 +61,7 @@ impl Naive {
         };
         for record in admit(protocol, &source, request).unwrap().records {
             if !self.seen.insert(record.message_id.to_string()) {
+                self.repeats += 1;
                 continue;
             }
             let event = decode(&record).unwrap();
@@ -123,6 +125,8 @@ async fn stats(State(naive): State<Shared>) -> Response {
     let sum: i64 = orders.iter().map(|o| o.amount).sum();
     let count = |is: &dyn Fn(&Order) -> bool| orders.iter().filter(|o| is(o)).count();
     axum::Json(json!({
+        "duplicates": naive.repeats,
+        "dead_letters": 0,
         "orders": orders.len(),
         "orders_cancelled": count(&|o| o.status == Some(OrderStatus::Cancelled)),
         "orders_without_person": count(&|o| !o.person),
@@ -158,14 +162,14 @@ async fn a_platform_that_believes_everything_counts_right_and_joins_strangers() 
     let server = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, app).await });
 
-    let args = DemoArgs {
+    let options = DemoOptions {
+        server,
+        admin_key: "admin".into(),
         messages: 6_000,
         people: 0,
         seed: 5,
-        rate: 0,
-        once: true,
+        now_ms: 1_790_000_000_000,
     };
-    let options = args.options(server, "admin", Time(1_790_000_000_000));
     let (report, _trickle) = run(&options).await.unwrap();
     assert!(report.totals_agree(), "{report}");
     assert_eq!(report.filled.messages, 6_000);
