@@ -208,11 +208,13 @@ pub fn restore(
     data: &Path,
     watch: &dyn Watch,
 ) -> Result<Manifest, BackupError> {
-    let text = fs::read(from.join(MANIFEST)).map_err(|source| failed("read manifest.json", source))?;
-    let manifest: Manifest = serde_json::from_slice(&text).map_err(|error| BackupError::Damaged {
-        file: MANIFEST.into(),
-        what: error.to_string(),
-    })?;
+    let text =
+        fs::read(from.join(MANIFEST)).map_err(|source| failed("read manifest.json", source))?;
+    let manifest: Manifest =
+        serde_json::from_slice(&text).map_err(|error| BackupError::Damaged {
+            file: MANIFEST.into(),
+            what: error.to_string(),
+        })?;
     if manifest.form > FORM {
         return Err(BackupError::Newer(manifest.form));
     }
@@ -302,7 +304,8 @@ impl Copier<'_> {
         if let Some(folder) = to.parent() {
             fs::create_dir_all(folder).map_err(|source| failed("create a folder", source))?;
         }
-        let mut target = File::create(to).map_err(|source| failed(&format!("create {name}"), source))?;
+        let mut target =
+            File::create(to).map_err(|source| failed(&format!("create {name}"), source))?;
         self.read(from, name, |bytes| target.write_all(bytes))?;
         target
             .sync_all()

@@ -3,5 +3,13 @@
 //! [`Platform`] is what the binary starts and HTTP calls. It opens a data folder ([`layout`]), joins the ports of the
 //! crates ([`decode`], [`machines`]) and runs the node.
 
+pub mod backup;
+pub mod decode;
 pub mod layout;
+pub mod machines;
+pub mod offline;
+pub mod platform;
+pub mod publish;
 pub mod stats;
+
+pub use platform::{Platform, PlatformConfig, PlatformError, StartError, StoredEvent};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use actors::machine::{Made, Machines, Rows, Timer};
+use actors::machine::{Machines, Made, Rows, Timer};
 use actors::model::{Unit, UnitKind};
 use actors::raw::RawRecord;
 use actors::seal::KeyRing;

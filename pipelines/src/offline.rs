@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actors::disk::FolderLock;
 use actors::log::Log;
 use actors::log::segment::{SegmentLog, SegmentOptions};
+use actors::machine::{Rows, RowsError, Space};
 use actors::model::{Clock, IdentNo, Identifier, MemberNo, SystemClock};
 use actors::registry::{InstallationWish, Registry};
 use actors::runtime::feed::{Feeds, RESULTS};
@@ -15,8 +16,7 @@ use actors::runtime::rows::DiskRows;
 use actors::runtime::runner::{RowCache, Shared};
 use actors::seal::KeyRing;
 use actors::store::{RowStore, Snapshot, StoreConfig, WriteBehindConfig};
-use actors::machine::{Rows, RowsError, Space};
-use cdp::identity::row;
+use cdp::identity::row::{self, IdentRow, MemberRow};
 
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
@@ -54,7 +54,8 @@ impl Offline {
         let partitions = fixed.partitions;
         let zone = zone(&fixed.time_zone)?;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
-        let open = |folder, partitions| SegmentLog::open(folder, SegmentOptions::new(partitions));
+        let open =
+            |folder: &Path, partitions| SegmentLog::open(folder, SegmentOptions::new(partitions));
         let raw: Arc<dyn Log> = Arc::new(open(&layout.raw(), 1 + EVENT_PARTITIONS)?);
         let results: Arc<dyn Log> = Arc::new(open(&layout.results(), 1)?);
         let store = RowStore::open_or_set_aside(&layout.rows(), &StoreConfig::default())?.store;
@@ -110,7 +111,9 @@ impl Offline {
             zone: self.zone.clone(),
         };
         let answer = replay::replay(&self.shared, &machines, &store, tell).and_then(|_| {
-            let snapshot = store.snapshot().map_err(|error| failed(error.to_string()))?;
+            let snapshot = store
+                .snapshot()
+                .map_err(|error| failed(error.to_string()))?;
             let facts = digest_facts(&snapshot).map_err(|error| failed(error.to_string()))?;
             let state = digest_state(&snapshot).map_err(|error| failed(error.to_string()))?;
             Ok((facts, state))
@@ -145,11 +148,16 @@ pub fn digest_state(rows: &Snapshot) -> Result<Digest, RowsError> {
 
 /// The identifiers of a member, as texts name it.
 fn identifiers(rows: &dyn Rows, member: MemberNo) -> Result<Vec<Identifier>, RowsError> {
-    let Some(found) = row::member(rows, member)? else {
+    let found = row::get::<MemberRow>(rows, row::MEMBER, &row::key32(member.0))?;
+    let Some(found) = found else {
         return Ok(Vec::new());
     };
-    let name = |ident: &IdentNo| row::identifier(rows, *ident);
-    let names: Result<Vec<Option<Identifier>>, RowsError> = found.identifiers.iter().map(name).collect();
+    let name = |ident: &IdentNo| -> Result<Option<Identifier>, RowsError> {
+        let row = row::get::<IdentRow>(rows, row::IDENT, &row::key32(ident.0))?;
+        Ok(row.map(|row| row.identifier))
+    };
+    let names: Result<Vec<Option<Identifier>>, RowsError> =
+        found.identifiers.iter().map(name).collect();
     Ok(names?.into_iter().flatten().collect())
 }
 

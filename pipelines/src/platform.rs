@@ -20,7 +20,7 @@ use actors::runtime::rows::DiskRows;
 use actors::seal::{KeyRing, SealError};
 use actors::store::{RowStore, Snapshot, StoreConfig, StoreError, WriteBehindConfig};
 use cdp::control::Control;
-use cdp::identity::row::DecisionRow;
+use cdp::identity::row::{self, DecisionRow};
 use cdp::routed::{self, EventBody, EventHead};
 use ingest::RawRecord;
 
@@ -278,7 +278,7 @@ impl Platform {
         let token = self.publish(control).await?;
         self.wait(token, limit).await?;
         let snapshot = self.snapshot()?;
-        match cdp::identity::row::decision(&snapshot, request)? {
+        match row::get(&snapshot, row::DECISION, request.as_bytes())? {
             Some(decision) => Ok((token, decision)),
             None => Err(PlatformError::Undecided),
         }

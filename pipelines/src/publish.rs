@@ -41,12 +41,7 @@ impl Platform {
                 break;
             }
             self.registry()
-                .definition_activate(
-                    &Scope::installation(),
-                    &kind,
-                    version,
-                    self.clock().now(),
-                )
+                .definition_activate(&Scope::installation(), &kind, version, self.clock().now())
                 .await?;
             left -= 1;
         }

@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use actors::machine::{Made, Machines, Rows, Timer};
-use actors::model::{BrandId, IdSpace, Identifier, MemberNo, PartitionId, SourceId, Time, Unit, UnitKind};
+use actors::machine::{Machines, Made, Rows, Timer};
+use actors::model::{
+    BrandId, IdSpace, Identifier, MemberNo, PartitionId, SourceId, Time, Unit, UnitKind,
+};
 use actors::raw::{CONTROL, RawRecord};
 use actors::seal::TestSealer;
 use actors::testkit::{Faults, Random, SimStore, World};
@@ -38,10 +40,7 @@ impl Machines for Cdp {
                 rows,
             ),
             UnitKind::Member => Ok(Made {
-                machine: Box::new(MemberMachine::new(
-                    unit.partition,
-                    jiff::tz::TimeZone::UTC,
-                )),
+                machine: Box::new(MemberMachine::new(unit.partition, jiff::tz::TimeZone::UTC)),
                 absorbed: None,
             }),
         }
@@ -87,7 +86,7 @@ fn raw(json: &str) -> RawRecord {
         nonce: 0,
         body: json.as_bytes().to_vec().into(),
     };
-    let admitted = ingest::admit(Protocol::Own, &source, &request).expect("admitted");
+    let admitted = ingest::admit(Protocol::Own, &source, request).expect("admitted");
     assert_eq!(admitted.rejected().count(), 0, "{json}");
     to_raw(&admitted.records[0])
 }
@@ -184,7 +183,11 @@ fn i1_i2_members_come_out_the_same_whatever_goes_wrong() {
         let calm = run(seed, Faults::NONE, 0);
         let stormy = run(seed, faults, 1_500);
         let applied = facts(&calm).1.get("applied").copied();
-        assert_eq!(applied, facts(&stormy).1.get("applied").copied(), "seed {seed}");
+        assert_eq!(
+            applied,
+            facts(&stormy).1.get("applied").copied(),
+            "seed {seed}"
+        );
         replay(&stormy, seed);
     }
 }
@@ -219,7 +222,11 @@ fn row_31_merge_and_unmerge_midway_lose_nothing() {
         world.run(500);
         world.settle();
         let (_, counters) = facts(&world);
-        assert_eq!(counters.get("applied"), Some(&60), "seed {seed}: {counters:?}");
+        assert_eq!(
+            counters.get("applied"),
+            Some(&60),
+            "seed {seed}: {counters:?}"
+        );
         everybody_is_somewhere(&world, seed);
         replay(&world, seed);
     }
@@ -230,14 +237,26 @@ fn everybody_is_somewhere(world: &World, seed: u64) {
     let rows = world.store();
     for person in 0..6 {
         for name in [format!("u{person}"), format!("a{person}")] {
-            let kind = if name.starts_with('u') { "user_id" } else { "anonymous_id" };
+            let kind = if name.starts_with('u') {
+                "user_id"
+            } else {
+                "anonymous_id"
+            };
             let identifier = Identifier::new(kind, "", &name);
             let Some(ident) = row::ident_of(rows, &identifier).expect("reads") else {
                 continue;
             };
-            let member = row::member_of(rows, ident).expect("reads").expect("has a member");
-            let found = row::member(rows, member).expect("reads").expect("is live");
-            assert!(found.identifiers.contains(&ident), "seed {seed}: {identifier}");
+            let member = row::member_of(rows, ident)
+                .expect("reads")
+                .expect("has a member");
+            let key = row::key32(member.0);
+            let found: row::MemberRow = row::get(rows, row::MEMBER, &key)
+                .expect("reads")
+                .expect("is live");
+            assert!(
+                found.identifiers.contains(&ident),
+                "seed {seed}: {identifier}"
+            );
             assert!(
                 !cdp::profile::is_merging(rows, member).expect("reads"),
                 "seed {seed}: {identifier} is still on the move"
