@@ -1,5 +1,8 @@
 //! Who the member is and what we know: identity, profile, later rules, tags and segments.
 
+pub mod control;
+pub mod dead;
 pub mod definition;
+pub mod identity;
 pub mod profile;
 pub mod routed;

@@ -1,0 +1,128 @@
+//! Commands, definitions, timers and marks: records of the raw log's control partition, which identity reads first.
+
+use actors::machine::{Personal, Record};
+use actors::model::{Identifier, MemberNo, ShardId, Time};
+use actors::raw::RawRecord;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::dead::DeadId;
+
+/// Schema of control records in the raw log (high byte 0x03; raise the low byte for a new version). The whole record is
+/// the personal part where it may name a person, otherwise the envelope.
+pub const SCHEMA: u16 = 0x0301;
+
+/// One control record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Control {
+    /// Take identifiers out of a member.
+    Unmerge(Regroup),
+    /// Let identifiers that were taken out of a member join it again.
+    Rejoin(Regroup),
+    /// A new version of a definition, for everybody; identity takes `identity_rules` itself.
+    Definition(DefinitionChange),
+    /// A timer came due: to its shard.
+    TimerFired {
+        /// The shard that set it.
+        shard: ShardId,
+        /// Its id there.
+        id: u64,
+        /// When it was due.
+        at: Time,
+        /// Handed back.
+        payload: Bytes,
+    },
+    /// What became of an effect.
+    EffectMark {
+        /// The effect.
+        key: u64,
+        /// `false`: about to be sent; `true`: done with.
+        finished: bool,
+    },
+    /// A dead letter, mended or as it was, to be decided again.
+    DeadLetterReplay(DeadLetterReplay),
+    /// A dead letter that nobody wants any more.
+    DeadLetterDrop {
+        /// Idempotency key.
+        request: Box<str>,
+        /// Which.
+        dead: DeadId,
+    },
+}
+
+/// An unmerge or a rejoin.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regroup {
+    /// Idempotency key: the same one gets the same decision.
+    pub request: Box<str>,
+    /// The member.
+    pub member: MemberNo,
+    /// Which identifiers, as the caller wrote them.
+    pub identifiers: Vec<Identifier>,
+    /// Who asked.
+    pub by: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
+}
+
+/// A new version of a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DefinitionChange {
+    /// What it is about, e.g. `identity_rules`.
+    pub kind: Box<str>,
+    /// Its version; only grows.
+    pub version: u32,
+    /// Its JSON, checked before it was admitted.
+    pub body: Box<str>,
+}
+
+/// A dead letter to be decided again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterReplay {
+    /// Idempotency key.
+    pub request: Box<str>,
+    /// Which dead letter.
+    pub dead: DeadId,
+    /// Schema of the raw record to decide in its place.
+    pub schema: u16,
+    /// Its envelope.
+    pub envelope: Bytes,
+    /// Its personal part, opened.
+    pub personal: Bytes,
+}
+
+impl Control {
+    /// The record to append to the control partition (seal it with [`RawRecord::seal`]).
+    pub fn to_raw(&self) -> RawRecord {
+        let bytes: Bytes = postcard::to_stdvec(self)
+            .expect("our own types always serialise")
+            .into();
+        let (envelope, personal) = match self {
+            Control::Unmerge(_) | Control::Rejoin(_) | Control::DeadLetterReplay(_) => {
+                (Bytes::new(), bytes)
+            }
+            Control::Definition(_)
+            | Control::TimerFired { .. }
+            | Control::EffectMark { .. }
+            | Control::DeadLetterDrop { .. } => (bytes, Bytes::new()),
+        };
+        RawRecord {
+            schema: SCHEMA,
+            envelope,
+            personal,
+        }
+    }
+
+    /// Reads a record of the control partition. `None`: another schema, erased, or damaged.
+    pub fn read(record: &Record) -> Option<Control> {
+        if record.schema != SCHEMA {
+            return None;
+        }
+        let bytes = match &record.personal {
+            Personal::Open(personal) => personal,
+            Personal::None => &record.envelope,
+            Personal::Erased => return None,
+        };
+        postcard::from_bytes(bytes).ok()
+    }
+}

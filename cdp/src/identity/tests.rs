@@ -1,0 +1,6 @@
+//! Identity's tests: a table of cases, and random histories against a naive model.
+
+mod cases;
+mod naive;
+mod property;
+mod world;
