@@ -84,10 +84,13 @@ pub struct CheckpointJob {
     old: PageTable,
     /// Every chunk that exists, with its changed pages as a mask; words only where there are any, because a chunk that
     /// is shared is copied when it is written to.
-    chunks: Vec<((u32, u32), Option<Arc<Words>>, u16)>,
+    chunks: Vec<Taken>,
     position: Position,
     blob: Vec<u8>,
 }
+
+/// A chunk in a checkpoint: section and number, words if there is anything to write, and which pages.
+type Taken = ((u32, u32), Option<Arc<Words>>, u16);
 
 /// The outcome of a [`CheckpointJob`], to be handed back to [`MemFile::end_checkpoint`].
 pub struct CheckpointDone {

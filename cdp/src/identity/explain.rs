@@ -29,11 +29,7 @@ pub struct Step {
 
 /// The shortest path of links from `a` to `b`, of equally short ones that over older links. `None`: they are not one
 /// member. Empty: they are the same identifier.
-pub fn explain(
-    rows: &dyn Rows,
-    a: IdentNo,
-    b: IdentNo,
-) -> Result<Option<Vec<Step>>, RowsError> {
+pub fn explain(rows: &dyn Rows, a: IdentNo, b: IdentNo) -> Result<Option<Vec<Step>>, RowsError> {
     let Some(member) = row::member_of(rows, a)? else {
         return Ok(None);
     };

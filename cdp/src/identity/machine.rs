@@ -248,7 +248,11 @@ impl IdentityMachine {
         if self.memory.rules_changed() {
             let version = self.memory.small.rules_version.to_be_bytes();
             let json = self.memory.rules.to_json();
-            out.put(row::RULES, Bytes::new(), [&version, json.as_bytes()].concat());
+            out.put(
+                row::RULES,
+                Bytes::new(),
+                [&version, json.as_bytes()].concat(),
+            );
         }
     }
 
@@ -265,9 +269,7 @@ impl IdentityMachine {
         };
         if matches!(row.state, MemberState::Member | MemberState::Visitor) {
             let mut idents: Vec<u32> = self.memory.ring(no).to_vec();
-            idents.sort_by_key(|&no| {
-                (self.memory.kind_rule(self.memory.ident(no).kind).rank, no)
-            });
+            idents.sort_by_key(|&no| (self.memory.kind_rule(self.memory.ident(no).kind).rank, no));
             row.identifiers = idents.into_iter().map(IdentNo).collect();
             for number in self.memory.numbers(no) {
                 let since = i64::from(self.memory.member(number).since) * 1_000;

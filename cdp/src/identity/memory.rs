@@ -448,6 +448,25 @@ impl Memory {
         }
     }
 
+    /// The owner of a list of identifiers that was seen before: what the writer does for most events.
+    pub(super) fn resolve_known(&self, sent: &[actors::model::Identifier]) -> Option<MemberNo> {
+        let mut list: SmallVec<[u32; 8]> = SmallVec::new();
+        for identifier in sent {
+            let normal = self.rules.normalise(identifier).ok()?;
+            let fp = self.ident_fp(&normal.kind, &normal.scope, &normal.value);
+            list.push(self.find(&fp)?);
+        }
+        if list.len() > 1 && !self.knows_link(&self.link_fp(&list)) {
+            return None;
+        }
+        self.ident(*list.first()?).member()
+    }
+
+    /// Bytes that the next checkpoint writes, once.
+    pub(super) fn dirty_bytes(&self) -> u64 {
+        self.file.dirty_bytes()
+    }
+
     /// Bytes in memory: all, and of those the de-duplication memory.
     pub fn bytes(&self) -> (u64, u64) {
         (self.file.bytes(), self.seen_bytes())

@@ -116,7 +116,10 @@ impl Decide<'_> {
             time: self.cause.now,
         };
         let linking = row.linking();
-        let numbers: List = linking.iter().map(|&place| list[usize::from(place)]).collect();
+        let numbers: List = linking
+            .iter()
+            .map(|&place| list[usize::from(place)])
+            .collect();
         let memory = &*self.memory;
         let kind_limit = |kind| memory.kind_rule(kind).limit;
         let mut groups = Groups::new(memory.limits(&kind_limit));
@@ -142,8 +145,11 @@ impl Decide<'_> {
         );
         for &no in &numbers {
             let key = row::link_by_ident_key(IdentNo(no), number);
-            self.view
-                .put(row::LINK_BY_IDENT, Bytes::copy_from_slice(&key), Bytes::new());
+            self.view.put(
+                row::LINK_BY_IDENT,
+                Bytes::copy_from_slice(&key),
+                Bytes::new(),
+            );
         }
         self.report_left_out(number, &row, list, texts);
         Ok(())
@@ -161,7 +167,10 @@ impl Decide<'_> {
         let mut merged = None;
         for set in sets {
             let idents: Vec<u32> = set.iter().map(|part| part.no).collect();
-            let homes: BTreeSet<u32> = idents.iter().map(|&no| self.memory.ident(no).member).collect();
+            let homes: BTreeSet<u32> = idents
+                .iter()
+                .map(|&no| self.memory.ident(no).member)
+                .collect();
             let members: BTreeSet<u32> = idents
                 .iter()
                 .filter_map(|&no| self.memory.ident(no).member())
@@ -207,13 +216,7 @@ impl Decide<'_> {
     }
 
     /// Lists what a link left out, and counts it against those that get in the way of many.
-    fn report_left_out(
-        &mut self,
-        number: u64,
-        row: &LinkRow,
-        list: &List,
-        texts: &[&Identifier],
-    ) {
+    fn report_left_out(&mut self, number: u64, row: &LinkRow, list: &List, texts: &[&Identifier]) {
         let shared = row.shared.iter().map(|&place| (place, Reason::Shared));
         let left: SmallVec<[(u8, Reason); 4]> = row.left.iter().copied().chain(shared).collect();
         let Some(&(first, _)) = left.first() else {

@@ -107,8 +107,7 @@ impl Decide<'_> {
         if let Some(before) = before {
             self.view.delete(row::ORDER_FRAGMENTS, key(before));
         }
-        self.view
-            .put(row::ORDER_FRAGMENTS, key(now), Bytes::new());
+        self.view.put(row::ORDER_FRAGMENTS, key(now), Bytes::new());
         self.memory.mark(now, Ident::ORDERS);
     }
 }

@@ -51,10 +51,7 @@ impl Decide<'_> {
         if let Some(place) = foreign {
             return Ok(Refusal(
                 "identifier_elsewhere",
-                format!(
-                    "{} does not belong to this member",
-                    asked.texts[place].kind
-                ),
+                format!("{} does not belong to this member", asked.texts[place].kind),
                 "list the member's identifiers and choose among them",
             )
             .into());
@@ -92,7 +89,12 @@ impl Decide<'_> {
         for &member in &out {
             let own = self.memory.ring(member);
             let fragment = self.memory.strongest(&own);
-            self.send_note(fragment, NoteKind::Unmerged, Some(asked.member), &asked.texts);
+            self.send_note(
+                fragment,
+                NoteKind::Unmerged,
+                Some(asked.member),
+                &asked.texts,
+            );
         }
         let others = stay.iter().map(|&no| self.memory.ident(no).member);
         let others: BTreeSet<u32> = others.chain(out).collect();
@@ -120,8 +122,7 @@ impl Decide<'_> {
             .separations
             .iter()
             .filter(|((a, b), unmerge)| {
-                unmerges.contains(unmerge)
-                    && (asked.idents.contains(a) || asked.idents.contains(b))
+                unmerges.contains(unmerge) && (asked.idents.contains(a) || asked.idents.contains(b))
             })
             .map(|(pair, _)| *pair)
             .collect();
@@ -345,12 +346,7 @@ impl Decide<'_> {
     }
 
     /// A link came out differently: the link's row, and the conflicts that come or go with it.
-    fn rewrite_link(
-        &mut self,
-        number: u64,
-        old: &LinkRow,
-        new: &LinkRow,
-    ) -> Result<(), RowsError> {
+    fn rewrite_link(&mut self, number: u64, old: &LinkRow, new: &LinkRow) -> Result<(), RowsError> {
         self.view.put(
             row::LINK,
             Bytes::copy_from_slice(&row::link_key(number)),

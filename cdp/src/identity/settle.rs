@@ -73,7 +73,8 @@ impl Memory {
             }
         }
         let numbers: BTreeSet<u32> = before.iter().flat_map(|&no| self.numbers(no)).collect();
-        let live: BTreeMap<u32, &Group> = groups.iter().map(|group| (group.member, group)).collect();
+        let live: BTreeMap<u32, &Group> =
+            groups.iter().map(|group| (group.member, group)).collect();
         for &no in &before {
             let member = self.member(no);
             let settled = match live.get(&no) {

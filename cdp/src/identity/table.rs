@@ -115,9 +115,7 @@ impl<S: Slot<N>, const N: usize> Table<S, N> {
 
     /// Entries.
     pub fn len(&self, file: &MemFile) -> u64 {
-        (0..SUBS)
-            .map(|sub| u64::from(self.head(file, sub).1))
-            .sum()
+        (0..SUBS).map(|sub| u64::from(self.head(file, sub).1)).sum()
     }
 
     /// Bytes of slots.
@@ -155,7 +153,13 @@ impl<S: Slot<N>, const N: usize> Table<S, N> {
     }
 
     /// The slot of a key: where it stands, or where it would.
-    fn seek(&self, file: &MemFile, sub: usize, log2: u32, key: &[u32; N]) -> (u64, Option<[u32; N]>) {
+    fn seek(
+        &self,
+        file: &MemFile,
+        sub: usize,
+        log2: u32,
+        key: &[u32; N],
+    ) -> (u64, Option<[u32; N]>) {
         let mask = (1u64 << log2) - 1;
         let mut slot = home(key) & mask;
         loop {
@@ -172,7 +176,11 @@ impl<S: Slot<N>, const N: usize> Table<S, N> {
 
     fn grow(&self, file: &mut MemFile, sub: usize, log2: u32) -> u32 {
         let section = self.sections + sub;
-        let bigger = if log2 == 0 { SLOTS_FIRST_LOG2 } else { log2 + 1 };
+        let bigger = if log2 == 0 {
+            SLOTS_FIRST_LOG2
+        } else {
+            log2 + 1
+        };
         let mut entries = Vec::new();
         if log2 != 0 {
             for slot in 0..1 << log2 {

@@ -24,12 +24,16 @@ impl IdentityMachine {
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
         match control {
-            Control::Unmerge(command) => self.decide_once(rows, at, &command.request, out, |this, out| {
-                this.regroup(rows, at, &command, out, true)
-            }),
-            Control::Rejoin(command) => self.decide_once(rows, at, &command.request, out, |this, out| {
-                this.regroup(rows, at, &command, out, false)
-            }),
+            Control::Unmerge(command) => {
+                self.decide_once(rows, at, &command.request, out, |this, out| {
+                    this.regroup(rows, at, &command, out, true)
+                })
+            }
+            Control::Rejoin(command) => {
+                self.decide_once(rows, at, &command.request, out, |this, out| {
+                    this.regroup(rows, at, &command, out, false)
+                })
+            }
             Control::DeadLetterReplay(command) => {
                 self.decide_once(rows, at, &command.request, out, |this, out| {
                     this.replay(rows, at, &command, out)
@@ -159,7 +163,11 @@ impl IdentityMachine {
             }
         };
         let Reject { code, reason, .. } = rejected;
-        Ok(refused(&code, &reason, "mend the event and replay it again"))
+        Ok(refused(
+            &code,
+            &reason,
+            "mend the event and replay it again",
+        ))
     }
 
     /// Closes an open dead letter.
@@ -223,7 +231,9 @@ impl IdentityMachine {
             version,
             body,
         } = definition;
-        if &*kind == DefinitionKind::IdentityRules.as_str() && version > self.memory.small.rules_version {
+        if &*kind == DefinitionKind::IdentityRules.as_str()
+            && version > self.memory.small.rules_version
+        {
             match Rules::parse(&body) {
                 Ok(rules) => self.memory.set_rules(version, rules),
                 Err(errors) => {

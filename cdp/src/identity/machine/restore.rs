@@ -32,8 +32,7 @@ impl IdentityMachine {
             decoder,
             dedup,
         } = setup;
-        let opened =
-            MemFile::open(&dir, FILE, SECTIONS).map_err(|error| error.to_string())?;
+        let opened = MemFile::open(&dir, FILE, SECTIONS).map_err(|error| error.to_string())?;
         let (memory, found) = match opened {
             Opened::Fresh(file) => (Memory::new(file, key), Found::Nothing),
             Opened::Damaged { file, what } => (Memory::new(file, key), Found::Damaged(what)),

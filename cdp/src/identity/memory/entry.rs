@@ -80,7 +80,8 @@ impl Ident {
 
 impl Plain<4> for Ident {
     fn into_words(self) -> [u32; 4] {
-        let last = u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.refused) << 16;
+        let last =
+            u32::from(self.kind) | u32::from(self.flags) << 8 | u32::from(self.refused) << 16;
         [self.member, self.next, self.scope, last]
     }
     fn from_words([member, next, scope, last]: [u32; 4]) -> Self {

@@ -103,15 +103,17 @@ impl Memory {
         let oldest = self.small.now.plus_ms(-i64::from(days) * DAY_MS);
         let share = dedup.bytes_max / 8;
         let mut early = 0;
-        // A generation's messages are older than the next one's beginning.
-        while (self.small.seen.live.get(1)).is_some_and(|next| next.opened < oldest) {
+        // All of a generation's messages are of the day on which it began.
+        let day = |time: Time| time.0.div_euclid(DAY_MS);
+        while (self.small.seen.live.front())
+            .is_some_and(|first| (day(first.opened) + 1) * DAY_MS < oldest.0)
+        {
             self.drop_oldest();
         }
         while self.small.seen.live.len() > 1 && self.seen_bytes() > dedup.bytes_max {
             self.drop_oldest();
             early += 1;
         }
-        let day = |time: Time| time.0.div_euclid(DAY_MS);
         let current = self.small.seen.live.back();
         let begin = current.is_none_or(|current| {
             day(current.opened) < day(self.small.now) || current.table().bytes(&self.file) > share
@@ -142,7 +144,10 @@ impl Memory {
 
     /// Takes over the generations of a delta; those that went are emptied.
     pub(super) fn follow(&mut self, generations: &Generations) {
-        let kept = generations.live.front().map_or(generations.next, |g| g.number);
+        let kept = generations
+            .live
+            .front()
+            .map_or(generations.next, |g| g.number);
         for gone in &self.small.seen.live {
             if gone.number < kept {
                 gone.table().clear(&mut self.file);

@@ -113,9 +113,6 @@ impl Rules {
                 _ => return self.foreign_phone(value, None),
             }
         }
-        if filler(&digits) {
-            return None;
-        }
         if self.region == phonenumber::country::Id::CN {
             let national = match plus {
                 true => digits.strip_prefix("86"),
@@ -128,6 +125,12 @@ impl Rules {
             if let Some(mobile) = national.filter(|digits| chinese_mobile(digits)) {
                 return Some(format!("+86{mobile}"));
             }
+            if national.is_some_and(filler) {
+                return None;
+            }
+        }
+        if filler(&digits) {
+            return None;
         }
         self.foreign_phone(value, Some(digits))
     }

@@ -35,7 +35,10 @@ fn values_are_made_comparable() {
         ("user_id:\u{ff2e}ull", "identifier_blocked"),
         ("user_id:Undefined", "identifier_blocked"),
         ("user_id:0", "identifier_blocked"),
-        ("device_id:00000000-0000-0000-0000-000000000000", "identifier_blocked"),
+        (
+            "device_id:00000000-0000-0000-0000-000000000000",
+            "identifier_blocked",
+        ),
         ("device_id:xxxxx", "identifier_blocked"),
         ("device_id:---", "identifier_blocked"),
         ("user_id:1111", "user_id:1111"),
@@ -97,7 +100,10 @@ fn event(identifiers: &[&str], traits: &str, properties: &str, context: &str) ->
         id_space: IdSpace(0),
         brand: BrandId(1),
         test: false,
-        identifiers: identifiers.iter().map(|text| text.parse().unwrap()).collect(),
+        identifiers: identifiers
+            .iter()
+            .map(|text| text.parse().unwrap())
+            .collect(),
         traits: object(traits),
         properties: object(properties),
         context: object(context),
@@ -124,9 +130,27 @@ fn an_event_names_its_identifiers_strongest_first() {
             "",
             "phone:+8613800000000 email:a@b.c custom:c device_id:d",
         ),
-        (&[], r#"{"openid":"o1","appid":"wx1"}"#, "", "", "openid@wx1:o1"),
-        (&[], r#"{"openid":"o1"}"#, r#"{"$app_id":"wx2"}"#, "", "openid@wx2:o1"),
-        (&[], r#"{"openid":"o1"}"#, "", r#"{"app":{"appid":"wx3"}}"#, "openid@wx3:o1"),
+        (
+            &[],
+            r#"{"openid":"o1","appid":"wx1"}"#,
+            "",
+            "",
+            "openid@wx1:o1",
+        ),
+        (
+            &[],
+            r#"{"openid":"o1"}"#,
+            r#"{"$app_id":"wx2"}"#,
+            "",
+            "openid@wx2:o1",
+        ),
+        (
+            &[],
+            r#"{"openid":"o1"}"#,
+            "",
+            r#"{"app":{"appid":"wx3"}}"#,
+            "openid@wx3:o1",
+        ),
         (&[], r#"{"openid":"o1"}"#, "", "", "openid:o1"),
         (&["user_id:null"], r#"{"phone":""}"#, "", "", ""),
     ] {

@@ -65,14 +65,13 @@ impl Naive {
         let list = distinct;
         self.ids.extend(list.iter().cloned());
         if list.len() > 1 && self.lists.insert(list.clone()) {
-            let mut linking: Vec<Id> =
-                list.iter().filter(|id| !self.shared(id)).cloned().collect();
+            let mut linking: Vec<Id> = list.iter().filter(|id| !self.shared(id)).cloned().collect();
             if linking.is_empty() {
                 linking.push(list[0].clone());
             }
             self.links.push(linking.clone());
             let (_, cut) = self.fold();
-            for id in cut {
+            if let Some(id) = cut {
                 let owner = linking[0].clone();
                 self.refused.entry(id).or_default().insert(owner);
             }

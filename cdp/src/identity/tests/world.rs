@@ -93,8 +93,7 @@ impl World {
     pub fn new() -> World {
         let dir = tempfile::tempdir().unwrap();
         let script = Script::default();
-        let (machine, found) =
-            IdentityMachine::open(setup(dir.path().join("a"), &script)).unwrap();
+        let (machine, found) = IdentityMachine::open(setup(dir.path().join("a"), &script)).unwrap();
         assert_eq!(found, Found::Nothing);
         let (shadow, _) = IdentityMachine::open(setup(dir.path().join("b"), &script)).unwrap();
         World {
@@ -136,10 +135,7 @@ impl World {
 
     /// Decides a batch, and checks absorb, rollback and moves on the way.
     pub fn batch(&mut self, inputs: Vec<RawInput>) {
-        let records: Vec<Record> = inputs
-            .into_iter()
-            .map(|input| self.record(input))
-            .collect();
+        let records: Vec<Record> = inputs.into_iter().map(|input| self.record(input)).collect();
         self.now = self.now.plus_ms(1_000);
 
         // Half of it, taken back, leaves no trace.
@@ -299,8 +295,7 @@ impl World {
     }
 
     pub fn text(&self, ident: IdentNo) -> String {
-        let row: Option<IdentRow> =
-            row::get(&self.rows, row::IDENT, &row::key32(ident.0)).unwrap();
+        let row: Option<IdentRow> = row::get(&self.rows, row::IDENT, &row::key32(ident.0)).unwrap();
         row.map_or("new".to_owned(), |row| row.identifier.to_string())
     }
 
