@@ -1,0 +1,69 @@
+//! Hostile bytes, as property tests in every run. `tests/fuzz` feeds the same entry points with coverage guidance.
+//!
+//! Bytes are not only random: mostly they are real documents with a few bytes changed, which get deeper.
+
+use proptest::prelude::*;
+use tests::hostile;
+
+/// Documents that are right; mutation starts from them.
+const SEEDS: &[&str] = &[
+    r#"{"batch":[{"type":"track","event":"Order Completed","userId":"u1","anonymousId":null,"messageId":"m1","properties":{"order_id":"E1","total":12.5,"currency":"CNY","products":[{"product_id":"S1","quantity":2,"price":6.25}]},"timestamp":"2026-11-22T09:50:41.080+00:00"}],"sentAt":"2026-11-22T09:50:41.580103+00:00","writeKey":"WK1"}"#,
+    r#"{"type":"identify","userId":"u1","context":{"traits":{"phone":"13800000000","email":"A@b.cn"}},"originalTimestamp":"2026-11-22T09:50:41Z"}"#,
+    r#"{"specversion":"1.0","id":"1","source":"/s","type":"tributary.order.paid","time":"2026-11-22T09:50:41Z","data":{"order_id":"E1","total":"12.50","identifiers":["phone:13800000000"]}}"#,
+    r#"[{"message_id":"s-1","code":"https://t.cn/01/06901234567892/21/A1","role":"consumer","identifiers":["openid@wxabc:o1"],"place":{"lat":31.23,"lon":121.47,"datum":"gcj02","accuracy_m":30}}]"#,
+    r#"{"message_id":"o-1","type":"order","time":"2026-11-22T09:50:41+08:00","identifiers":["phone:13800000000",{"kind":"openid","scope":"wxabc","value":"o1"}],"order":{"order_id":"E1","shop":"tmall-1","status":"paid","currency":"CNY","total":"12.50","lines":[{"line_id":"1","sku":"S1","quantity":2,"unit_price":"6.25"}]}}"#,
+    "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n536365,85123A,\"WHITE, \"\"HEART\"\"\",6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n",
+    r#"{"a":[[[[[[[[[[1e400,-0,9223372036854775808,"\ud83d\ude00","\u0000"]]]]]]]]]]}"#,
+];
+
+/// A document with some bytes replaced, removed, doubled or cut.
+fn mutated() -> impl Strategy<Value = Vec<u8>> {
+    let change = (any::<u16>(), any::<u8>(), 0u8..5);
+    (0..SEEDS.len(), prop::collection::vec(change, 0..12)).prop_map(|(seed, changes)| {
+        let mut bytes = SEEDS[seed].as_bytes().to_vec();
+        for (place, byte, kind) in changes {
+            let at = usize::from(place) % bytes.len().max(1);
+            match kind {
+                0 if !bytes.is_empty() => bytes[at] = byte,
+                1 if !bytes.is_empty() => drop(bytes.remove(at)),
+                2 => bytes.insert(at.min(bytes.len()), byte),
+                3 => {
+                    let end = (at + usize::from(byte)).min(bytes.len());
+                    let again = bytes[at.min(end)..end].to_vec();
+                    bytes.extend(again);
+                }
+                _ => bytes.truncate(bytes.len() - bytes.len() / 8),
+            }
+        }
+        bytes
+    })
+}
+
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![3 => mutated(), 1 => prop::collection::vec(any::<u8>(), 0..600)]
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_harm_the_decoders(bytes in bytes()) {
+        hostile::decoders(&bytes);
+    }
+
+    #[test]
+    fn no_bytes_harm_the_readers_of_frames(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+        hostile::frames(&bytes);
+    }
+
+    #[test]
+    fn a_changed_frame_is_never_read_as_another(payload in prop::collection::vec(any::<u8>(), 0..200), at in any::<u16>(), flip in 1u8..) {
+        hostile::changed_frame(&payload, usize::from(at), flip);
+    }
+}
+
+#[test]
+fn the_seeds_reach_the_decoders() {
+    // If a document were refused at its first byte, everything above would test the refusal only.
+    for seed in SEEDS {
+        hostile::decoders(seed.as_bytes());
+    }
+}

@@ -1,0 +1,223 @@
+//! The published SDKs, unmodified: every event is delivered exactly once, whatever happens to the server meanwhile.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use serde_json::Value;
+use tests::need::{self, Missing};
+use tests::{Options, Sandbox, tools};
+
+/// Events of one run: a dozen batches of fifty.
+const EVENTS: usize = 600;
+
+/// One SDK.
+struct Sdk {
+    /// Prefix of its user and its message ids.
+    name: &'static str,
+    command: fn() -> Result<Command, Missing>,
+    /// Further arguments of its script.
+    options: &'static [&'static str],
+}
+
+const SEGMENT_PY: Sdk = Sdk {
+    name: "segment-py",
+    command: || python("with_segment.py"),
+    options: &["gzip"],
+};
+const RUDDER_PY: Sdk = Sdk {
+    name: "rudder-py",
+    command: || python("with_rudder.py"),
+    options: &[],
+};
+const SEGMENT_JS: Sdk = Sdk {
+    name: "segment-js",
+    command: || node("with_segment.mjs"),
+    options: &[],
+};
+const RUDDER_JS: Sdk = Sdk {
+    name: "rudder-js",
+    command: || node("with_rudder.mjs"),
+    options: &[],
+};
+
+fn python(script: &str) -> Result<Command, Missing> {
+    let modules = ["segment.analytics.client", "rudderstack.analytics.client"];
+    let mut command = Command::new(tools::python(&modules)?);
+    // The script's folder is on the path; caches beside the sources are not wanted.
+    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(tools::script(script));
+    Ok(command)
+}
+
+fn node(script: &str) -> Result<Command, Missing> {
+    let packages = ["@segment/analytics-node", "@rudderstack/rudder-sdk-node"];
+    let folder: PathBuf = tools::node(&packages)?;
+    let mut command = Command::new("node");
+    command.env("SDK_FOLDER", folder).arg(tools::script(script));
+    Ok(command)
+}
+
+/// A running script.
+struct Client {
+    child: Child,
+    out: BufReader<ChildStdout>,
+}
+
+impl Client {
+    fn start(mut command: Command, sandbox: &Sandbox, key: &str, options: &[&str]) -> Client {
+        let mut child = command
+            .args([&sandbox.base(), key, &EVENTS.to_string()])
+            .args(options)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the tool was there a moment ago");
+        let out = BufReader::new(child.stdout.take().expect("it is piped"));
+        Client { child, out }
+    }
+
+    fn line(&mut self) -> Value {
+        let mut line = String::new();
+        self.out.read_line(&mut line).expect("it prints UTF-8");
+        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the script printed {line:?}"))
+    }
+
+    fn go_on(&mut self) {
+        let stdin = self.child.stdin.as_mut().expect("it is piped");
+        stdin.write_all(b"\n").expect("the script waits for it");
+    }
+
+    /// The SDK says that all was delivered.
+    fn delivered(&mut self) {
+        let last = self.line();
+        assert_eq!(last["sent"], EVENTS, "{last}");
+        assert_eq!(last["errors"], serde_json::json!([]), "the SDK gave up");
+        assert!(self.child.wait().expect("it is our child").success());
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        // After `delivered` it is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Exactly the events of the script, once each, and what identify said.
+fn check(sandbox: &Sandbox, sdk: &Sdk) {
+    let stats = sandbox.stats();
+    assert_eq!(stats["members"], 1, "{stats}");
+    let member = sandbox.member(&format!("user_id:{}", sdk.name), "");
+    let text = member.to_string();
+    let email = sdk.name.replace('-', ".") + "@example.org";
+    assert!(text.contains(&email), "identify is lost: {text}");
+    let id = member["id"].as_str().expect("a member has an id");
+    let events = sandbox
+        .http()
+        .list(&format!("/api/v1/members/{id}/events?limit=200"));
+    let mut seen = BTreeSet::new();
+    for event in &events {
+        let Some(message) = event["message_id"].as_str() else {
+            continue;
+        };
+        assert!(seen.insert(message.to_owned()), "{message} counted twice");
+    }
+    let missing: Vec<String> = (0..EVENTS)
+        .map(|number| format!("{}-{number}", sdk.name))
+        .filter(|message| !seen.contains(message))
+        .collect();
+    assert!(missing.is_empty(), "lost: {missing:?}");
+    assert_eq!(seen.len(), EVENTS + 1, "and the identify");
+}
+
+/// Undisturbed.
+fn delivers(test: &str, sdk: &Sdk) {
+    let Some(command) = need::or_skip(test, (sdk.command)()) else {
+        return;
+    };
+    let sandbox = Sandbox::start();
+    let key = sandbox.source("sdk");
+    Client::start(command, &sandbox, &key, sdk.options).delivered();
+    check(&sandbox, sdk);
+}
+
+/// The server is killed in the middle and is back within the SDK's own retries.
+fn survives_a_kill(test: &str, sdk: &Sdk) {
+    let Some(command) = need::or_skip(test, (sdk.command)()) else {
+        return;
+    };
+    let mut sandbox = Sandbox::start();
+    let key = sandbox.source("sdk");
+    let address = sandbox.base().replace("http://", "");
+    let options = [sdk.options, &["pause"]].concat();
+    let mut client = Client::start(command, &sandbox, &key, &options);
+    assert_eq!(client.line()["half"], true);
+    sandbox.kill9();
+    {
+        // In its place somebody who hangs up: proof that the SDK really tried while the server was gone.
+        let impostor = TcpListener::bind(&address).expect("the port is free again");
+        client.go_on();
+        drop(impostor.accept().expect("the SDK tries"));
+    }
+    sandbox.boot();
+    client.delivered();
+    check(&sandbox, sdk);
+}
+
+/// A server that cannot keep up says 429; the SDK slows down and loses nothing.
+fn survives_429(test: &str, sdk: &Sdk) {
+    let Some(command) = need::or_skip(test, (sdk.command)()) else {
+        return;
+    };
+    // Workers that do nothing for the first turns, and the smallest lag allowed: the second thousand must wait.
+    let options = Options::default()
+        .set("lag_events_max", "1000")
+        .env("FAILPOINTS", "worker_turn=100*sleep(100)");
+    let sandbox = Sandbox::start_with(options);
+    let key = sandbox.source("sdk");
+    let filler: Vec<Value> = (0..1_500)
+        .map(|number| {
+            serde_json::json!({"message_id": format!("filler-{number}"), "type": "track", "name": "filled",
+                "time": "2026-03-01T08:00:00+08:00", "identifiers": [format!("device_id:d{number}")]})
+        })
+        .collect();
+    sandbox.send(&key, &filler.into());
+    Client::start(command, &sandbox, &key, sdk.options).delivered();
+    let metrics = sandbox.http().get("/metrics").text();
+    assert!(metrics.contains("429"), "nobody was told to slow down: the test proves nothing\n{metrics}");
+    check(&sandbox, sdk);
+}
+
+macro_rules! sdk_tests {
+    ($($name:ident $sdk:ident;)*) => {$(
+        mod $name {
+            use super::*;
+
+            #[test]
+            fn delivers_everything_once() {
+                delivers(concat!(stringify!($name), "::delivers_everything_once"), &$sdk);
+            }
+
+            #[test]
+            fn loses_nothing_when_the_server_is_killed() {
+                survives_a_kill(concat!(stringify!($name), "::loses_nothing_when_the_server_is_killed"), &$sdk);
+            }
+
+            #[test]
+            fn loses_nothing_when_told_to_slow_down() {
+                survives_429(concat!(stringify!($name), "::loses_nothing_when_told_to_slow_down"), &$sdk);
+            }
+        }
+    )*};
+}
+
+sdk_tests! {
+    segment_python SEGMENT_PY;
+    rudder_python RUDDER_PY;
+    segment_node SEGMENT_JS;
+    rudder_node RUDDER_JS;
+}
