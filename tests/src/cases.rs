@@ -26,8 +26,8 @@ pub fn load(name: &str) -> Vec<Value> {
         .join("cases")
         .join(name);
     let text = std::fs::read_to_string(&path).expect("the file of cases is there");
-    let cases: Value = serde_json::from_str(&text)
-        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let cases: Value =
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     cases.as_array().expect("cases are a list").clone()
 }
 
@@ -46,7 +46,12 @@ pub fn run(sandbox: &Sandbox, write_key: &str, name: &str) {
             after: String::new(),
             sent: 0,
         };
-        for (step, what) in case["steps"].as_array().expect("a case has steps").iter().enumerate() {
+        for (step, what) in case["steps"]
+            .as_array()
+            .expect("a case has steps")
+            .iter()
+            .enumerate()
+        {
             if let Err(why) = run.step(what) {
                 failures.push(format!("{name}: {title}: step {}: {why}", step + 1));
                 break;
@@ -250,7 +255,10 @@ mod tests {
         assert!(!check(json!({"a": "$any"}), json!({"b": 2})));
         assert!(check(json!({"a": null}), json!({"b": 2})));
         assert!(!check(json!([1, 2]), json!([1])));
-        assert!(check(json!({"$has": [{"k": 2}]}), json!([{"k": 1}, {"k": 2, "x": 0}])));
+        assert!(check(
+            json!({"$has": [{"k": 2}]}),
+            json!([{"k": 1}, {"k": 2, "x": 0}])
+        ));
         assert!(!check(json!({"$has": [3]}), json!([1, 2])));
         assert!(!check(json!({"$not": 1}), json!([1, 2])));
         assert!(check(json!({"$count": 2}), json!([1, 2])));

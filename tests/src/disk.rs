@@ -45,8 +45,10 @@ impl Disk {
         let at = root.path().join("mnt");
         fs::create_dir(&at).map_err(refused)?;
         let size = format!("size={mib}m");
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&at))
-            .map_err(not_mounted)?;
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
+            .arg(&at))
+        .map_err(not_mounted)?;
         Ok(Disk {
             mounted: Some(at),
             image: PathBuf::new(),
@@ -57,7 +59,11 @@ impl Disk {
     fn mount(root: TempDir, image: PathBuf) -> Result<Disk, Missing> {
         let at = root.path().join("mnt");
         fs::create_dir(&at).map_err(refused)?;
-        run(Command::new("mount").args(["-o", "loop"]).arg(&image).arg(&at)).map_err(not_mounted)?;
+        run(Command::new("mount")
+            .args(["-o", "loop"])
+            .arg(&image)
+            .arg(&at))
+        .map_err(not_mounted)?;
         Ok(Disk {
             mounted: Some(at),
             image,
@@ -67,13 +73,18 @@ impl Disk {
 
     /// Where it is mounted.
     pub fn path(&self) -> &Path {
-        self.mounted.as_deref().expect("it is mounted until it is dropped")
+        self.mounted
+            .as_deref()
+            .expect("it is mounted until it is dropped")
     }
 
     /// Copies the image as it is on the "platter" now: nothing is synced first. The process that uses it must be
     /// stopped (SIGSTOP), because a copy is not one instant.
     pub fn copy_to(&self, target: &Path) -> Result<(), String> {
-        run(Command::new("cp").arg("--sparse=always").arg(&self.image).arg(target))
+        run(Command::new("cp")
+            .arg("--sparse=always")
+            .arg(&self.image)
+            .arg(target))
     }
 }
 

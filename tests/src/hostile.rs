@@ -3,8 +3,8 @@
 //! None may panic, run away, or take changed bytes for right ones. Called by `tests/tests/fuzz.rs` in every run and by the
 //! coverage-guided targets in `tests/fuzz`.
 
-use actors::log::frame::{Head, SegmentKey};
 use actors::log::LogRecord;
+use actors::log::frame::{Head, SegmentKey};
 use actors::model::{Offset, PartitionId, Position};
 use actors::result::Decoded;
 use actors::seal::TestSealer;

@@ -60,7 +60,12 @@ impl Plan {
         let person = serial % self.people;
         let id = message_id(writer, number);
         let minute = serial % (60 * 24);
-        let time = format!("2026-03-01T{:02}:{:02}:{:02}+08:00", minute / 60, minute % 60, serial % 60);
+        let time = format!(
+            "2026-03-01T{:02}:{:02}:{:02}+08:00",
+            minute / 60,
+            minute % 60,
+            serial % 60
+        );
         let user = format!("user_id:u{person}");
         match serial % 5 {
             0 => json!({
@@ -207,12 +212,13 @@ pub fn found(plan: &Plan, sandbox: &Sandbox) -> BTreeMap<String, usize> {
     let http = sandbox.http();
     let mut found = BTreeMap::new();
     for number in 0..plan.people {
-        let answer = sandbox.find(&plan.person(number), "");
-        if answer.status == 404 {
+        let Some(member) = sandbox.find(&plan.person(number), "") else {
             continue;
-        }
-        let member = answer.ok("a person").value();
-        let id = member["id"].as_str().expect("a member has an id").to_owned();
+        };
+        let id = member["id"]
+            .as_str()
+            .expect("a member has an id")
+            .to_owned();
         for event in http.list(&format!("/api/v1/members/{id}/events?limit=200")) {
             if let Some(message) = event["message_id"].as_str() {
                 *found.entry(message.to_owned()).or_insert(0) += 1;

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::binary::{self, ADMIN_KEY};
-use crate::http::{self, Answer, Http};
+use crate::http::{self, Http};
 use crate::wait;
 
 /// How the next start differs from the usual one.
@@ -132,13 +132,22 @@ impl Sandbox {
     /// Starts the server and waits until it says its address, or says how it ended instead.
     pub fn try_boot(&mut self) -> Result<(), String> {
         assert!(self.server.is_none(), "it runs already");
-        let mut arguments = vec!["serve", "--data", self.data_text(), "--listen", &self.listen];
+        let mut arguments = vec![
+            "serve",
+            "--data",
+            self.data_text(),
+            "--listen",
+            &self.listen,
+        ];
         arguments.extend(self.options.arguments.iter().map(String::as_str));
         let mut command = binary::command(&arguments);
         if let Some((program, rest)) = self.options.wrapper.split_first() {
             let own = command;
             command = std::process::Command::new(program);
-            command.args(rest).arg(own.get_program()).args(own.get_args());
+            command
+                .args(rest)
+                .arg(own.get_program())
+                .args(own.get_args());
             command.env_clear().stdin(Stdio::null());
             for (name, value) in own.get_envs() {
                 if let Some(value) = value {
@@ -173,7 +182,9 @@ impl Sandbox {
             }
             Err(mpsc::RecvTimeoutError::Disconnected) => {
                 let status = wait_for(&mut child);
-                Err(format!("it ended with {status} before it printed its address"))
+                Err(format!(
+                    "it ended with {status} before it printed its address"
+                ))
             }
             Err(mpsc::RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
@@ -266,32 +277,42 @@ impl Sandbox {
         answer.token().to_owned()
     }
 
-    /// The member of an identifier, once the token is applied.
+    /// The member of an identifier, once the token (empty: none) is applied.
     pub fn member(&self, identifier: &str, after: &str) -> Value {
-        let answer = self.find(identifier, after).ok(identifier);
-        answer.value()
+        self.find(identifier, after)
+            .unwrap_or_else(|| panic!("nobody has {identifier}"))
     }
 
-    /// The answer to the question for the member of an identifier.
-    pub fn find(&self, identifier: &str, after: &str) -> Answer {
-        let path = format!(
-            "/api/v1/members?identifier={}&after={after}",
-            http::query(identifier)
+    /// The member of an identifier, if somebody has it.
+    pub fn find(&self, identifier: &str, after: &str) -> Option<Value> {
+        let mut path = format!("/api/v1/members?identifier={}", http::query(identifier));
+        if !after.is_empty() {
+            path = format!("{path}&after={after}");
+        }
+        let found = self.http().list(&path);
+        assert!(
+            found.len() < 2,
+            "{identifier} belongs to one member: {found:?}"
         );
-        let http = self.http();
-        wait::until(&path, || {
-            let answer = http.get(&path);
-            (answer.status != 503).then_some(answer)
-        })
+        found.into_iter().next()
     }
 
-    /// The counts, once everything that was acknowledged is applied.
+    /// The counts, once everything that was acknowledged is in them: each event is applied, a duplicate or a dead letter.
     pub fn stats(&self) -> Value {
         let http = self.http();
-        wait::until("the lag to end", || {
-            let stats = http.read("/api/v1/stats");
-            (stats["lag"] == json!(0)).then_some(stats)
-        })
+        let count = |stats: &Value, name: &str| stats[name].as_i64().unwrap_or_default();
+        let mut last = Value::Null;
+        let done = wait::within(wait::PATIENCE, || {
+            last = http.read("/api/v1/stats");
+            let ended = ["applied", "duplicates", "dead_letters"];
+            let ended: i64 = ended.iter().map(|name| count(&last, name)).sum();
+            (count(&last, "lag") == 0 && ended == count(&last, "received")).then_some(())
+        });
+        assert!(
+            done.is_some(),
+            "not everything received is accounted for: {last}"
+        );
+        last
     }
 
     /// `tributary digest` of the stopped installation with further arguments.

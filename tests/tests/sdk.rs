@@ -47,7 +47,9 @@ fn python(script: &str) -> Result<Command, Missing> {
     let modules = ["segment.analytics.client", "rudderstack.analytics.client"];
     let mut command = Command::new(tools::python(&modules)?);
     // The script's folder is on the path; caches beside the sources are not wanted.
-    command.env("PYTHONDONTWRITEBYTECODE", "1").arg(tools::script(script));
+    command
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .arg(tools::script(script));
     Ok(command)
 }
 
@@ -188,7 +190,10 @@ fn survives_429(test: &str, sdk: &Sdk) {
     sandbox.send(&key, &filler.into());
     Client::start(command, &sandbox, &key, sdk.options).delivered();
     let metrics = sandbox.http().get("/metrics").text();
-    assert!(metrics.contains("429"), "nobody was told to slow down: the test proves nothing\n{metrics}");
+    assert!(
+        metrics.contains("429"),
+        "nobody was told to slow down: the test proves nothing\n{metrics}"
+    );
     check(&sandbox, sdk);
 }
 
