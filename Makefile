@@ -50,7 +50,7 @@ bench: ## the figures of this machine, its fsync time beside them
 	$(TARGET)/release/tributary bench $(or $(ARGS),all)
 
 soak: test-binary tools ## the long forms: 200 random kills, 50 power cuts, every fail point, 10,000 simulator seeds
-	TRIBUTARY_SOAK=1 $(CARGO) test --locked --workspace $(TEST_FEATURES) -- --nocapture
+	TRIBUTARY_SOAK=1 PROPTEST_CASES=20000 $(CARGO) test --locked --workspace $(TEST_FEATURES) -- --nocapture
 
 fuzz: ## a minute of each fuzz target; needs cargo-fuzz and a nightly-capable toolchain (RUSTC_BOOTSTRAP is set)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo install cargo-fuzz first"; exit 1; }

@@ -67,13 +67,13 @@ const DOORS: &[(&str, &[&str])] = &[
     ("datafusion", &["query/"]),
     ("arrow", &["query/"]),
     ("tantivy", &["query/"]),
-    ("memmap2", &["actors/src/memfile"]),
+    ("memmap2", &["actors/src/memfile", "actors/src/seal"]),
     ("reqwest", &["api/", "tests/", "pipelines/src/effect"]),
     (
         "object_store",
         &["actors/src/log", "pipelines/src/backup", "query/"],
     ),
-    ("ring", &["actors/src/seal", "actors/src/store"]),
+    ("ring", &["actors/src/seal", "actors/src/registry"]),
 ];
 
 /// Folders and files at the top. A new one is a decision: put it here with its crate or purpose.
