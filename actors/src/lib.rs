@@ -4,6 +4,7 @@
 //! beyond ids: it holds the words every part shares ([`model`]), the contract of a pure decider ([`machine`]),
 //! the durable log ([`log`]), what caches it ([`store`]), and the shell that runs it all ([`runtime`]).
 
+pub mod crash;
 pub mod disk;
 pub mod log;
 pub mod machine;

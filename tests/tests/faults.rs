@@ -350,7 +350,7 @@ fn faketime() -> Result<PathBuf, Missing> {
 fn row_28_a_worker_that_dies_is_rebuilt() {
     let options = Options::default().env(
         "FAILPOINTS",
-        "worker_turn=20*off->1*panic->30*off->1*panic->off",
+        "worker-turn=20*off->1*panic->30*off->1*panic->off",
     );
     let mut sandbox = Sandbox::start_with(options);
     let key = sandbox.source("load");
@@ -371,7 +371,7 @@ fn row_29_a_slow_consumer_means_429_and_bounded_memory() {
     const LAG_MAX: usize = 1_000;
     let options = Options::default()
         .set("lag_events_max", &LAG_MAX.to_string())
-        .env("FAILPOINTS", "worker_turn=30*sleep(200)->off");
+        .env("FAILPOINTS", "worker-turn=30*sleep(200)->off");
     let mut sandbox = Sandbox::start_with(options);
     let key = sandbox.source("load");
     let sender = sandbox.sender(&key);

@@ -178,7 +178,7 @@ fn survives_429(test: &str, sdk: &Sdk) {
     // Workers that do nothing for the first turns, and the smallest lag allowed: the second thousand must wait.
     let options = Options::default()
         .set("lag_events_max", "1000")
-        .env("FAILPOINTS", "worker_turn=100*sleep(100)");
+        .env("FAILPOINTS", "worker-turn=100*sleep(100)->off");
     let sandbox = Sandbox::start_with(options);
     let key = sandbox.source("sdk");
     let filler: Vec<Value> = (0..1_500)

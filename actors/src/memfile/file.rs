@@ -262,18 +262,18 @@ impl CheckpointJob {
 
         let journal_path = self.base.with_extension("journal");
         write_journal(&journal_path, &meta, &pages).map_err(|e| io_error(&journal_path, e))?;
-        fail::fail_point!("memfile-journal");
+        crate::crash::point("memfile-journal");
         if last == Step::Journal {
             return Ok(bytes);
         }
         let base_path = self.base.with_extension("base");
         write_base(&base_path, &pages).map_err(|e| io_error(&base_path, e))?;
-        fail::fail_point!("memfile-base");
+        crate::crash::point("memfile-base");
         if last == Step::Base {
             return Ok(bytes);
         }
         replace(&self.base.with_extension("meta"), &meta)?;
-        fail::fail_point!("memfile-meta");
+        crate::crash::point("memfile-meta");
         if last == Step::Meta {
             return Ok(bytes);
         }

@@ -273,6 +273,7 @@ impl Node {
             }),
         );
         let first = told.await.map_err(|_| LogError::Closed)??;
+        crate::crash::point("node-before-answer");
         Ok(token(partition, first.0 + count - 1))
     }
 

@@ -245,6 +245,7 @@ impl Runner {
             .expect("an answered commit has its batch");
         match answer {
             Commit::Done(at) => {
+                crate::crash::point("unit-after-commit");
                 self.overlay.committed(appended.header.batch, at);
                 self.last_frame = Some(at);
                 Ok(true)
@@ -363,6 +364,7 @@ impl Runner {
     }
 
     fn append(&mut self, ready: Ready) {
+        crate::crash::point("unit-before-commit");
         *self.commit.lock() = Commit::OnItsWay;
         self.shared.appending.lock().insert(self.core.unit());
         let commit = self.commit.clone();

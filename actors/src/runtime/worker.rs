@@ -169,7 +169,7 @@ impl Worker {
             if slot.state != Running::Yes {
                 continue;
             }
-            fail::fail_point!("worker_turn");
+            crate::crash::point("worker-turn");
             match slot.runner.turn(now, !self.draining) {
                 Ok(Turn::Moved) => moved = true,
                 Ok(Turn::Idle) => {}

@@ -55,9 +55,11 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> Result<(), SealError> {
             .open(&beside)?;
         file.write_all(bytes)?;
         file.sync_all()?;
+        crate::crash::point("keys-before-rename");
         fs::rename(&beside, path)
     };
     write().map_err(|error| failed(path, &error))?;
+    crate::crash::point("keys-after-rename");
     sync_folder(path.parent().expect("a key file stands in a folder"))
 }
 

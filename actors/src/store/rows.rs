@@ -182,7 +182,9 @@ impl RowStore {
             }
         }
         batch.insert(&inner.spaces[0], &MARK_KEY[..], mark.encode());
+        crate::crash::point("rows-before-write");
         guarded("write rows", || batch.commit())?;
+        crate::crash::point("rows-after-write");
         let visible = inner.db.visible_seqno();
         for keyspace in (0..KEYSPACES).filter(|keyspace| touched[*keyspace]) {
             writer.links[keyspace].forget(spent[keyspace]);
@@ -197,6 +199,7 @@ impl RowStore {
     pub fn sync(&self) -> Result<Option<Offset>, StoreError> {
         let applied = self.applied();
         guarded("sync rows", || self.inner.db.persist(PersistMode::SyncAll))?;
+        crate::crash::point("rows-after-sync");
         Ok(applied)
     }
 

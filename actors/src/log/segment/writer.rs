@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::BytesMut;
-use fail::fail_point;
 use tracing::{error, warn};
 
 use super::index::Index;
 use super::partition::{Group, Partition, segment_path};
 use super::read::Segment;
 use super::tail::Chunk;
+use crate::crash::point;
 use crate::disk::{Disk, DiskFile, is_full, write_all_at};
 use crate::log::LogError;
 use crate::log::frame::{FRAME_HEAD, Head, SEGMENT_HEAD, SegmentKey, flag};
@@ -150,7 +150,7 @@ impl Writer {
         if chunk.frames.is_empty() {
             return Ok(chunk);
         }
-        crash_point_before_write();
+        point("log-before-write");
         let len = self.len + chunk.bytes.len() as u64;
         if let Err(error) = write_all_at(&*self.file, &chunk.bytes, self.len) {
             if !is_full(&error) {
@@ -165,14 +165,14 @@ impl Writer {
             self.marked = false;
             return Err(Failed::Full);
         }
-        crash_point_after_write();
+        point("log-after-write");
         let began = Instant::now();
         self.file
             .sync_data()
             .map_err(|error| self.fatal("syncing", error))?;
         metrics::histogram!("tributary_log_sync_seconds").record(began.elapsed());
         metrics::counter!("tributary_log_written_bytes").increment(chunk.bytes.len() as u64);
-        crash_point_after_sync();
+        point("log-after-sync");
         let start = std::mem::replace(&mut self.len, len);
         self.synced = len;
         self.marked = false;
@@ -299,7 +299,9 @@ fn create(disk: &dyn Disk, dir: &Path, key: SegmentKey) -> Result<Arc<dyn DiskFi
         return Err(failed(error));
     }
     file.sync_data().map_err(unknown)?;
+    point("segment-before-rename");
     disk.rename(&beside, &path).map_err(failed)?;
+    point("segment-after-rename");
     // From here on the name may survive or not: a segment that is begun and then not used would stand in the way of
     // records that the one before it takes.
     disk.sync_dir(dir).map_err(unknown)?;
@@ -348,18 +350,4 @@ pub(super) fn guarded(what: &str, work: impl FnOnce()) {
     if catch_unwind(AssertUnwindSafe(work)).is_err() {
         error!("{what} panicked");
     }
-}
-
-// See `FAIL_POINTS`.
-
-fn crash_point_before_write() {
-    fail_point!("log-before-write", |_| std::process::abort());
-}
-
-fn crash_point_after_write() {
-    fail_point!("log-after-write", |_| std::process::abort());
-}
-
-fn crash_point_after_sync() {
-    fail_point!("log-after-sync", |_| std::process::abort());
 }
