@@ -15,9 +15,9 @@ use crate::store::{Committed, MemoryStore};
 
 #[derive(Default)]
 struct State {
-    rows: MemoryStore,
+    rows: Arc<MemoryStore>,
     queue: VecDeque<Committed>,
-    persisted: MemoryStore,
+    persisted: Arc<MemoryStore>,
 }
 
 /// A simulated store.
@@ -31,7 +31,7 @@ impl SimStore {
         let Some(result) = state.queue.pop_front() else {
             return false;
         };
-        if let Err(error) = state.rows.apply(&[result]) {
+        if let Err(error) = Arc::make_mut(&mut state.rows).apply(&[result]) {
             panic!("results reach the store in order, each once: {error}");
         }
         true
@@ -57,6 +57,11 @@ impl SimStore {
         *self.0.lock() = State::default();
     }
 
+    /// The rows as they stand: a reader may read on while it scans.
+    fn now(&self) -> Arc<MemoryStore> {
+        self.0.lock().rows.clone()
+    }
+
     /// All rows but the runtime's own of units, for comparison.
     pub fn facts(&self) -> Vec<(Space, Vec<u8>, Bytes)> {
         let state = self.0.lock();
@@ -71,7 +76,7 @@ impl SimStore {
 
 impl Rows for SimStore {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Bytes>, RowsError> {
-        self.0.lock().rows.get(space, key)
+        self.now().get(space, key)
     }
 
     fn scan(
@@ -80,7 +85,7 @@ impl Rows for SimStore {
         prefix: &[u8],
         each: &mut dyn FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), RowsError> {
-        self.0.lock().rows.scan(space, prefix, each)
+        self.now().scan(space, prefix, each)
     }
 }
 
@@ -127,8 +132,7 @@ impl ReplayRows for SimStore {
 
     fn apply(&self, result: Committed) -> Result<(), String> {
         let mut state = self.0.lock();
-        state
-            .rows
+        Arc::make_mut(&mut state.rows)
             .apply(&[result])
             .map_err(|error| error.to_string())
     }

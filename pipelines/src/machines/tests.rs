@@ -131,7 +131,9 @@ fn stream(seed: u64, events: u64, people: u64) -> Vec<RawRecord> {
 fn facts(world: &World) -> ([u8; 32], BTreeMap<String, i64>) {
     let digest = digest_facts(world.store()).expect("reads");
     let states = unit_states(world.store(), PARTITIONS).expect("reads");
-    let mut counters = Stats::of(&states).counters;
+    let stats = Stats::of(&states);
+    let mut counters = stats.counters;
+    counters.insert("applied".into(), stats.applied);
     // What happened on the way differs with the faults: duplicates resent, records parked.
     for name in ["duplicates", "message_generations_dropped_early"] {
         counters.remove(name);
