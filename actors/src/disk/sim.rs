@@ -36,6 +36,7 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::{DirEntry, Disk, DiskFile, DiskLock};
+use crate::testkit::Random;
 use file::Inode;
 
 /// Linux numbers, so that the errors have the kinds and texts of real ones.
@@ -80,8 +81,14 @@ struct State {
     capacity: Option<u64>,
     fail_sync_in: Option<u64>,
     stats: SimStats,
-    cut: Option<(u64, u64)>,
+    end: Option<(u64, End)>,
     found: Option<SimDisk>,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    PowerCut { seed: u64 },
+    Kill,
 }
 
 #[derive(Clone)]
@@ -110,13 +117,24 @@ impl SimDisk {
         self.shared.state.lock().after_power_cut(seed)
     }
 
+    /// The disk as it is found after the process was killed while the system ran on: all that was written is there, and
+    /// nothing more is synced than was. Another disk, as with [`SimDisk::power_cut`]; planned faults are not taken over.
+    pub fn kill(&self) -> SimDisk {
+        SimDisk::of(self.shared.state.lock().after_kill())
+    }
+
+    /// Plans a [`SimDisk::kill`] as [`SimDisk::cut_before`] plans a power cut.
+    pub fn kill_before(&self, operation: u64) {
+        self.shared.state.lock().end = Some((operation, End::Kill));
+    }
+
     /// Plans a power cut just before the operation of this number (see [`SimStats::operations`]); [`SimDisk::found`] has
     /// its outcome. This disk goes on as if nothing happened.
     pub fn cut_before(&self, operation: u64, seed: u64) {
-        self.shared.state.lock().cut = Some((operation, seed));
+        self.shared.state.lock().end = Some((operation, End::PowerCut { seed }));
     }
 
-    /// The disk that the planned power cut left, once it has happened.
+    /// The disk that the planned power cut or kill left, once it has happened.
     pub fn found(&self) -> Option<SimDisk> {
         self.shared.state.lock().found.clone()
     }
@@ -207,15 +225,9 @@ impl SimDisk {
 
     /// Another disk with the same content, all of it synced.
     pub fn copy(&self) -> SimDisk {
-        let state = self.shared.state.lock();
-        let mut copy = State {
-            names: state.names.clone(),
-            names_durable: state.names.clone(),
-            folders: state.folders.clone(),
-            files: state.files.clone(),
-            next_inode: state.next_inode,
-            ..State::default()
-        };
+        let mut copy = self.shared.state.lock().after_kill();
+        copy.names_durable = copy.names.clone();
+        copy.names_pending.clear();
         copy.files.values_mut().for_each(Inode::sync);
         SimDisk::of(copy)
     }
@@ -246,19 +258,34 @@ impl SimDisk {
 }
 
 impl State {
-    /// To be called before each change: counts it, and cuts the power if that was planned for now.
+    /// To be called before each change: counts it, and ends what was planned to end now.
     fn operation(&mut self) {
-        if let Some((at, seed)) = self.cut
+        if let Some((at, end)) = self.end
             && at == self.stats.operations
         {
-            self.found = Some(self.after_power_cut(seed));
-            self.cut = None;
+            self.found = Some(match end {
+                End::PowerCut { seed } => self.after_power_cut(seed),
+                End::Kill => SimDisk::of(self.after_kill()),
+            });
+            self.end = None;
         }
         self.stats.operations += 1;
     }
 
+    fn after_kill(&self) -> State {
+        State {
+            names: self.names.clone(),
+            names_durable: self.names_durable.clone(),
+            names_pending: self.names_pending.clone(),
+            folders: self.folders.clone(),
+            files: self.files.clone(),
+            next_inode: self.next_inode,
+            ..State::default()
+        }
+    }
+
     fn after_power_cut(&self, seed: u64) -> SimDisk {
-        let mut dice = Dice(seed);
+        let mut dice = Random::new(seed);
         let mut names = self.names_durable.clone();
         let kept = dice.below(self.names_pending.len() as u64 + 1) as usize;
         for change in &self.names_pending[..kept] {
@@ -505,30 +532,12 @@ impl DiskFile for SimFile {
         let file = state.files.get_mut(&self.inode);
         let file = file.expect("files stay while the disk lives");
         if failed {
-            file.sync_failed(&mut Dice(operations));
+            file.sync_failed(&mut Random::new(operations));
             return Err(io::Error::from_raw_os_error(EIO));
         }
         file.sync();
         state.stats.syncs += 1;
         Ok(())
-    }
-}
-
-/// SplitMix64: small, seeded, good enough to choose sectors by.
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = self.0;
-        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ (x >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
     }
 }
 

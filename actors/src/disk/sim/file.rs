@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::Dice;
+use crate::testkit::Random;
 
 /// What a disk writes at once or not at all, in bytes; the smallest there is, so the harshest to assume.
 const SECTOR: usize = 512;
@@ -51,7 +51,7 @@ impl Inode {
 
     /// The kernel drops what it could not write and says so once: some of it is on disk, a reader still sees all of it,
     /// and no later sync writes the rest.
-    pub(super) fn sync_failed(&mut self, dice: &mut Dice) {
+    pub(super) fn sync_failed(&mut self, dice: &mut Random) {
         self.durable = self.after_power_cut(dice).durable;
         self.pending.clear();
     }
@@ -69,7 +69,7 @@ impl Inode {
         true
     }
 
-    pub(super) fn after_power_cut(&self, dice: &mut Dice) -> Inode {
+    pub(super) fn after_power_cut(&self, dice: &mut Random) -> Inode {
         let mut lengths = vec![self.durable.len()];
         let mut touched: BTreeMap<usize, Vec<&Change>> = BTreeMap::new();
         for change in &self.pending {
