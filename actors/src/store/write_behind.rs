@@ -296,7 +296,7 @@ fn write(shared: &Shared, frames: &[Committed]) -> Result<(), StoreError> {
 fn wait_for_space(shared: &Shared) -> Result<(), StoreError> {
     loop {
         let (free, size) = disk_space(shared.store.folder())?;
-        if free >= shared.config.disk_reserve_bytes.min(size / 20) {
+        if enough(free, size, shared.config.disk_reserve_bytes) {
             shared.paused.store(false, Ordering::Relaxed);
             return Ok(());
         }
@@ -313,6 +313,13 @@ fn wait_for_space(shared: &Shared) -> Result<(), StoreError> {
         }
         shared.filled.wait_for(&mut queue, FULL_LOOK);
     }
+}
+
+/// Whether `free` bytes leave the reserve, on a disk of `size` bytes.
+fn enough(free: u64, size: u64, reserve: u64) -> bool {
+    /// A small disk keeps this part of itself instead.
+    const PART: u64 = 20;
+    free >= reserve.min(size / PART)
 }
 
 /// Free and total bytes of the file system that holds `folder`.

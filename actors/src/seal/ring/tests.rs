@@ -249,7 +249,7 @@ fn readers_never_see_a_neighbour_as_erased() {
     });
 }
 
-/// Prints ns per operation: `cargo test -p actors --profile demo --lib seal::ring -- bench --nocapture`.
+/// Prints ns per operation: `cargo test -p actors --lib seal::ring -- bench --nocapture`.
 #[test]
 fn bench() {
     let folder = tempfile::tempdir().unwrap();

@@ -142,3 +142,20 @@ fn what_a_checkpoint_covers_is_there_after_a_kill() {
     let value = again.snapshot().unwrap().get(Space(0x20), &[99]).unwrap();
     assert_eq!(value.as_deref(), Some(&99u64.to_le_bytes()[..]));
 }
+
+/// Fault row 8: the writer waits before the disk is full, because fjall does not survive that.
+#[test]
+fn the_reserve_is_kept_free() {
+    const MB: u64 = 1 << 20;
+    for (free, size, wanted) in [
+        (300 * MB, 100_000 * MB, true),
+        (255 * MB, 100_000 * MB, false),
+        (10 * MB, 64 * MB, true),
+        (3 * MB, 64 * MB, false),
+        (0, 0, true),
+    ] {
+        assert_eq!(enough(free, size, 256 * MB), wanted, "{free} of {size}");
+    }
+    let (free, size) = disk_space(&std::env::temp_dir()).unwrap();
+    assert!(free <= size && size > 0);
+}
