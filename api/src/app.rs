@@ -1,0 +1,317 @@
+//! What every handler has at hand: the platform, the clock, jobs, and short forms of the calls that many make.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use actors::machine::{RecordAt, Rows};
+use actors::model::{
+    Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position, RawJson, Time,
+    Token,
+};
+use actors::registry::{NewDefinition, Registry};
+use bytes::Bytes;
+use cdp::control::Control;
+use cdp::definition::{AttributeSchema, Definition, DefinitionKind};
+use cdp::identity::row::Outcome;
+use cdp::profile::row;
+use cdp::routed::EventBody;
+use ingest::{OrderDefaults, RawRecord, SourceInfo};
+use parking_lot::Mutex;
+use pipelines::{Platform, PlatformError};
+
+use crate::config::Config;
+use crate::error::ApiError;
+use crate::http::Caller;
+use crate::jobs::Jobs;
+
+pub use actors::store::Snapshot;
+
+/// How long a read with `?after=` and a command wait before they say how far behind we are.
+const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The application, shared by all handlers.
+pub type Shared = Arc<App>;
+
+/// What every handler has at hand.
+pub struct App {
+    /// What the process runs with.
+    pub config: Config,
+    /// Long-running work.
+    pub jobs: Jobs,
+    platform: Arc<Platform>,
+    manual: Option<Arc<ManualClock>>,
+    nonce: AtomicU64,
+    draining: AtomicBool,
+    schema: Mutex<KnownSchema>,
+}
+
+/// The attribute schema that was read last: its row and what it means.
+#[derive(Default)]
+struct KnownSchema {
+    row: Option<Bytes>,
+    version: u32,
+    schema: Arc<AttributeSchema>,
+}
+
+/// The record of a timeline event.
+pub struct EventRecord {
+    /// When it was received.
+    pub received: Option<Time>,
+    /// What it said of an order.
+    pub order: Option<OrderChange>,
+    /// The personal part; `None` once erased.
+    pub body: Option<EventBody>,
+}
+
+impl App {
+    /// An application over a running platform. `manual`: its clock, if somebody sets it.
+    pub fn new(config: Config, platform: Arc<Platform>, manual: Option<Arc<ManualClock>>) -> App {
+        let started = actors::model::SystemClock.now().0;
+        App {
+            config,
+            jobs: Jobs::default(),
+            manual,
+            nonce: AtomicU64::new((started as u64) << NONCE_BITS),
+            draining: AtomicBool::new(false),
+            schema: Mutex::default(),
+            platform,
+        }
+    }
+
+    /// The platform.
+    pub fn platform(&self) -> &Arc<Platform> {
+        &self.platform
+    }
+
+    /// The registry.
+    pub fn registry(&self) -> &Registry {
+        self.platform.registry()
+    }
+
+    /// The present instant.
+    pub fn now(&self) -> Time {
+        self.platform.clock().now()
+    }
+
+    /// The clock, if somebody sets it.
+    pub fn manual_clock(&self) -> Option<&Arc<ManualClock>> {
+        self.manual.as_ref()
+    }
+
+    /// A number that no other request of this installation gets: it starts at the wall clock of the process's start.
+    pub fn nonce(&self) -> u64 {
+        self.nonce.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether the process is stopping.
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// The process is stopping: not ready any more.
+    pub fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Who owns this API key.
+    pub async fn caller(&self, key: &str) -> Result<Option<Caller>, ApiError> {
+        Ok(self.registry().api_key_by_key(key).await?.map(Caller::from))
+    }
+
+    /// The source of this write key.
+    pub async fn source(&self, key: &str) -> Result<SourceInfo, ApiError> {
+        let source = self.registry().source_by_write_key(key).await?;
+        let source = source
+            .ok_or_else(|| ApiError::new("write_key_unknown", "this write key is not known"))?;
+        if !source.enabled {
+            return Err(ApiError::new("source_disabled", "this source is disabled"));
+        }
+        Ok(source_info(&source))
+    }
+
+    /// Appends events; they are durable when it returns.
+    pub async fn append(&self, records: Vec<RawRecord>) -> Result<Token, ApiError> {
+        if self.draining() {
+            return Err(ApiError::new("draining", "the process is stopping"));
+        }
+        Ok(self.platform.append(&records).await?)
+    }
+
+    /// Waits until a write is visible.
+    pub async fn wait(&self, token: Token) -> Result<(), ApiError> {
+        Ok(self.platform.wait(token, WAIT_MAX).await?)
+    }
+
+    /// All rows, consistent at one position.
+    pub fn snapshot(&self) -> Result<Snapshot, ApiError> {
+        Ok(self.platform.snapshot()?)
+    }
+
+    /// The attribute schema in force in a snapshot, and its version (0: the shipped one).
+    pub fn attributes(&self, rows: &dyn Rows) -> Result<(u32, Arc<AttributeSchema>), ApiError> {
+        // All partitions take the same versions; the first stands for all.
+        let key = row::definition_key(PartitionId(0), DefinitionKind::Attributes);
+        let stored = rows.get(row::DEFINITIONS, &key)?;
+        let mut known = self.schema.lock();
+        if known.row != stored {
+            let damaged = |what: String| {
+                tracing::error!(what, "the stored attribute schema does not read");
+                ApiError::new("internal", "the server could not do this")
+            };
+            let (version, schema) = match &stored {
+                None => (0, AttributeSchema::default()),
+                Some(json) => {
+                    let definition =
+                        Definition::parse(json).map_err(|error| damaged(error.to_string()))?;
+                    let schema = AttributeSchema::check(&definition.body)
+                        .map_err(|errors| damaged(format!("{errors:?}")))?;
+                    (definition.version, schema)
+                }
+            };
+            *known = KnownSchema {
+                row: stored,
+                version,
+                schema: Arc::new(schema),
+            };
+        }
+        Ok((known.version, known.schema.clone()))
+    }
+
+    /// Bodies of timeline rows, in the order asked for. Reads logs, so it runs where blocking is allowed.
+    pub async fn event_bodies(
+        &self,
+        places: Vec<RecordAt>,
+    ) -> Result<Vec<Option<EventRecord>>, ApiError> {
+        let events = self
+            .blocking(move |platform| platform.events(&places))
+            .await?;
+        let records = events.into_iter().map(|event| {
+            event.map(|event| EventRecord {
+                received: Some(event.head.received),
+                order: event.head.order.map(|part| part.change),
+                body: event.body,
+            })
+        });
+        Ok(records.collect())
+    }
+
+    /// The original bytes of an event. `None`: they have been destroyed.
+    pub async fn raw_event(&self, position: Position) -> Result<Option<RawRecord>, ApiError> {
+        self.blocking(move |platform| platform.raw_event(position))
+            .await
+    }
+
+    /// Appends a command, waits for its decision, and answers the members that it concerns.
+    pub async fn command(
+        &self,
+        command: Control,
+        request: &str,
+    ) -> Result<(Token, Vec<MemberNo>), ApiError> {
+        let (token, decision) = self.platform.command(&command, request, WAIT_MAX).await?;
+        match decision.outcome {
+            Outcome::Done { members } => Ok((token, members)),
+            Outcome::Refused {
+                code,
+                message,
+                hint,
+            } => {
+                let message = format!("{message} ({code}); {hint}");
+                Err(ApiError::new("command_refused", message))
+            }
+        }
+    }
+
+    /// Publishes a version of a definition: it is durable when this returns, and in force once its token is visible.
+    pub async fn publish(
+        &self,
+        caller: &Caller,
+        kind: DefinitionKind,
+        body: String,
+        base: Option<i64>,
+    ) -> Result<(i64, Option<Token>), ApiError> {
+        let new = NewDefinition {
+            kind: kind.as_str().to_owned(),
+            brand: actors::model::BrandId(0),
+            body,
+            author: caller.name.clone(),
+            base,
+            above: 0,
+        };
+        let saved = self
+            .registry()
+            .definition_publish(&caller.scope, new, self.now())
+            .await?;
+        let token = self.platform.publish_pending().await?;
+        Ok((saved.version, token))
+    }
+
+    /// Brings gauges up to date before they are read.
+    pub fn measure(&self) -> Result<(), ApiError> {
+        let stats = self.platform.stats()?;
+        for (name, value) in [
+            ("tributary_events_received", stats.received as f64),
+            ("tributary_events_applied", stats.applied as f64),
+            ("tributary_lag_records", stats.lag as f64),
+            ("tributary_members", stats.members as f64),
+            ("tributary_visitors", stats.visitors as f64),
+            ("tributary_dead_letters", stats.dead_letters as f64),
+            ("tributary_orders", stats.orders as f64),
+        ] {
+            metrics::gauge!(name).set(value);
+        }
+        for (unit, progress) in self.platform.units() {
+            let unit = unit.to_string();
+            metrics::gauge!("tributary_unit_batches", "unit" => unit.clone())
+                .set(progress.batches as f64);
+            metrics::gauge!("tributary_unit_stopped", "unit" => unit)
+                .set(f64::from(u8::from(progress.stopped.is_some())));
+        }
+        Ok(())
+    }
+
+    /// Runs a call that reads files.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Platform) -> Result<T, PlatformError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let platform = self.platform.clone();
+        let done = tokio::task::spawn_blocking(move || call(&platform)).await;
+        let result = done.map_err(|error| {
+            tracing::error!(%error, "a call into the platform failed");
+            ApiError::new("internal", "the server could not do this")
+        })?;
+        Ok(result?)
+    }
+}
+
+/// Requests that one millisecond of starting leaves room for before the numbers of a later start begin.
+const NONCE_BITS: u32 = 20;
+
+/// What ingest needs of a source.
+pub fn source_info(source: &actors::registry::Source) -> SourceInfo {
+    SourceInfo {
+        id: source.id,
+        id_space: source.id_space,
+        brand: source.brand,
+        test: source.test,
+        // Checked when it was set; a form of a later version reads as the default.
+        orders: order_defaults(&source.settings).unwrap_or_default(),
+    }
+}
+
+/// `currency` and `shop` of a source's settings.
+pub fn order_defaults(settings: &RawJson) -> Result<OrderDefaults, String> {
+    let settings = settings.parse();
+    let mut defaults = OrderDefaults::default();
+    if let Some(value) = settings.get("currency") {
+        let code = value.as_str().ok_or("currency is not text")?;
+        defaults.currency = code
+            .parse::<Currency>()
+            .map_err(|error| error.to_string())?;
+    }
+    if let Some(value) = settings.get("shop") {
+        defaults.shop = value.as_str().ok_or("shop is not text")?.into();
+    }
+    Ok(defaults)
+}

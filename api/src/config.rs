@@ -1,0 +1,62 @@
+//! Configuration: one table of keys, three layers of values.
+//!
+//! `tributary.toml` is the weakest layer above the defaults, then the environment (`TRIBUTARY_…`), then flags. A key that
+//! nobody knows is refused, and every mistake of every layer is reported in one go: what is wrong and what is allowed.
+//! Absent on purpose: what people change while it runs (brands, sources, rules): that is the registry's.
+
+mod key;
+mod load;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use key::{KEYS, Key, Kind};
+pub use load::{ConfigError, ConfigErrors, Layers, Origin, Value, load};
+
+/// What one process runs with.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Folder of everything durable.
+    pub data: PathBuf,
+    /// Where HTTP listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Time zone, fixed at the first start, if somebody sets it.
+    pub time_zone: Option<String>,
+    /// Admin key, if the environment or file sets it; otherwise the first start makes one.
+    pub admin_key: Option<String>,
+    /// Member partitions, fixed at the first start, if somebody sets them: a divisor of 256.
+    pub partitions: Option<u16>,
+    /// JSON lines instead of text.
+    pub log_json: bool,
+    /// Filter of log lines, e.g. `info,api=debug`.
+    pub log_filter: String,
+    /// Limits of the HTTP server.
+    pub http: HttpLimits,
+    /// PostgreSQL of the registry; none: SQLite in the data folder.
+    pub registry_url: Option<String>,
+    /// Most events that may wait between acknowledged and applied before HTTP answers 429.
+    pub lag_events_max: u64,
+    /// Folder of backups that the API may start; empty: `DIR/backups`.
+    pub backup_dir: PathBuf,
+    /// The clock is set by `PUT /api/v1/clock` instead of running.
+    pub manual_clock: bool,
+    /// Every value and where it comes from, for `tributary check`.
+    pub effective: Vec<(&'static Key, Value)>,
+}
+
+/// Limits of the HTTP server.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpLimits {
+    /// Connections open at once.
+    pub connections_max: usize,
+    /// A request's head must be there within this time; also how long an idle connection is kept.
+    pub head_timeout: Duration,
+    /// A request's body must be there within this time.
+    pub body_timeout: Duration,
+    /// A drain gives open requests this long.
+    pub drain_timeout: Duration,
+}
+
+#[cfg(test)]
+mod tests;

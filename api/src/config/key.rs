@@ -1,0 +1,136 @@
+//! The table of configuration keys: the one place that knows their names, forms, bounds and defaults.
+
+/// One configuration key.
+#[derive(Debug)]
+pub struct Key {
+    /// Name in `tributary.toml`, dotted.
+    pub name: &'static str,
+    /// Form and bounds.
+    pub kind: Kind,
+    /// Value when nobody sets it.
+    pub default: &'static str,
+    /// Masked wherever it is printed.
+    pub secret: bool,
+    /// What it does, in one line.
+    pub about: &'static str,
+}
+
+/// The form of a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text; may be empty.
+    Text,
+    /// A folder.
+    Folder,
+    /// `HOST:PORT` with a numeric host.
+    Address,
+    /// A time zone of the IANA database.
+    TimeZone,
+    /// `true` or `false`.
+    Flag,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A whole number between two bounds, both included.
+    Number(u64, u64),
+    /// A whole number that divides 256.
+    Partitions,
+    /// Empty, or at least this many visible ASCII characters that do not begin like a write key.
+    ApiKey(usize),
+    /// Empty, or `postgres://…`.
+    Postgres,
+    /// A filter of log lines.
+    LogFilter,
+}
+
+/// Shortest admin key that may be set by hand: below it, guessing becomes thinkable.
+const ADMIN_KEY_CHARS_MIN: usize = 16;
+
+macro_rules! keys {
+    ($($name:literal, $kind:expr, $default:literal, $secret:literal, $about:literal;)*) => {
+        /// All keys, in the order in which they are printed.
+        pub const KEYS: &[Key] = &[$(Key { name: $name, kind: $kind, default: $default, secret: $secret, about: $about }),*];
+    };
+}
+
+keys! {
+    "data", Kind::Folder, "tributary-data", false, "folder of everything durable";
+    "listen", Kind::Address, "127.0.0.1:8080", false, "where HTTP listens; port 0 takes a free one";
+    "time_zone", Kind::TimeZone, "Asia/Shanghai", false, "calendar of the installation; fixed at the first start";
+    "admin_key", Kind::ApiKey(ADMIN_KEY_CHARS_MIN), "", true, "admin key; empty: the first start makes one and shows it once";
+    "partitions", Kind::Partitions, "8", false, "member partitions; fixed at the first start";
+    "registry.url", Kind::Postgres, "", true, "PostgreSQL for sources, keys and definitions; empty: SQLite in the data folder";
+    "manual_clock", Kind::Flag, "false", false, "for tests: the clock stands still until PUT /api/v1/clock";
+    "lag_events_max", Kind::Number(1_000, 100_000_000), "400000", false, "acknowledged events that may wait to be applied before HTTP answers 429";
+    "log.format", Kind::Word(&["text", "json"]), "text", false, "form of log lines on standard error";
+    "log.filter", Kind::LogFilter, "info", false, "which log lines, e.g. info,api=debug";
+    "http.connections_max", Kind::Number(1, 1_000_000), "4096", false, "connections open at once; more are refused with 503";
+    "http.head_timeout_s", Kind::Number(1, 600), "30", false, "seconds for a request's head to arrive, and for an idle connection";
+    "http.body_timeout_s", Kind::Number(1, 3_600), "30", false, "seconds for a request's body to arrive";
+    "http.drain_timeout_s", Kind::Number(0, 600), "10", false, "seconds that SIGTERM gives open requests";
+    "backup.folder", Kind::Folder, "", false, "folder for backups started over the API; empty: backups inside the data folder";
+}
+
+impl Key {
+    /// The environment variable: `http.connections_max` is `TRIBUTARY_HTTP_CONNECTIONS_MAX`.
+    pub fn env(&self) -> String {
+        format!(
+            "TRIBUTARY_{}",
+            self.name.replace('.', "_").to_ascii_uppercase()
+        )
+    }
+
+    /// The key of this name.
+    pub fn find(name: &str) -> Option<&'static Key> {
+        KEYS.iter().find(|key| key.name == name)
+    }
+}
+
+impl Kind {
+    /// What is allowed, for an error message.
+    pub fn allowed(self) -> String {
+        match self {
+            Kind::Text => "any text".into(),
+            Kind::Folder => "a path of a folder".into(),
+            Kind::Address => "HOST:PORT with a numeric host, e.g. 127.0.0.1:8080".into(),
+            Kind::TimeZone => "an IANA time zone, e.g. Asia/Shanghai".into(),
+            Kind::Flag => "true or false".into(),
+            Kind::Word(words) => format!("one of: {}", words.join(", ")),
+            Kind::Number(min, max) => format!("a whole number from {min} to {max}"),
+            Kind::Partitions => "1, 2, 4, 8, 16, 32, 64, 128 or 256".into(),
+            Kind::ApiKey(min) => format!(
+                "at least {min} visible characters, e.g. tk_ and the output of: openssl rand -hex 16"
+            ),
+            Kind::Postgres => "postgres://USER:PASSWORD@HOST/DATABASE, or empty".into(),
+            Kind::LogFilter => "a level or a list such as info,api=debug".into(),
+        }
+    }
+
+    /// Whether `text` is of this form.
+    pub fn accepts(self, text: &str) -> bool {
+        match self {
+            Kind::Text | Kind::Folder => true,
+            Kind::Address => text.parse::<std::net::SocketAddr>().is_ok(),
+            Kind::TimeZone => jiff::tz::TimeZone::get(text).is_ok(),
+            Kind::Flag => matches!(text, "true" | "false"),
+            Kind::Word(words) => words.contains(&text),
+            Kind::Number(min, max) => text
+                .parse::<u64>()
+                .is_ok_and(|number| (min..=max).contains(&number)),
+            Kind::Partitions => text
+                .parse::<u16>()
+                .is_ok_and(|count| count.is_power_of_two() && count <= 256),
+            Kind::ApiKey(min) => {
+                let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+                text.is_empty() || (text.len() >= min && visible && !text.starts_with("tw_"))
+            }
+            Kind::Postgres => {
+                text.is_empty()
+                    || text.starts_with("postgres://")
+                    || text.starts_with("postgresql://")
+            }
+            Kind::LogFilter => text
+                .parse::<tracing_subscriber::filter::EnvFilter>()
+                .is_ok(),
+        }
+    }
+}

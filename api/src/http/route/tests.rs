@@ -1,0 +1,77 @@
+use std::collections::BTreeSet;
+
+use crate::routes;
+
+/// The table in the repository; `UPDATE_GOLDEN=1` writes it anew. Whoever adds a route reads here what it allows.
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/route_table.txt");
+
+#[test]
+fn the_route_table_is_as_reviewed() {
+    let table = routes::all().table();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(GOLDEN, &table).unwrap();
+    }
+    let reviewed = std::fs::read_to_string(GOLDEN).unwrap_or_default();
+    assert_eq!(table, reviewed, "review it, then run with UPDATE_GOLDEN=1");
+}
+
+#[test]
+fn only_these_paths_need_no_key() {
+    let open: BTreeSet<_> = routes::all()
+        .iter()
+        .filter(|route| route.permission == super::Permission::Public)
+        .map(|route| route.path)
+        .collect();
+    assert!(
+        open.iter().all(|path| !path.starts_with("/api/")),
+        "{open:?}"
+    );
+}
+
+#[test]
+fn openapi_lists_every_route_once() {
+    let routes = routes::all();
+    let document = serde_json::to_value(crate::openapi::document(&routes)).unwrap();
+    let mut ids = BTreeSet::new();
+    for route in routes.iter() {
+        let method = route.method.as_str().to_ascii_lowercase();
+        let operation = &document["paths"][route.path][&method];
+        let id = operation["operationId"].as_str();
+        let id = id.unwrap_or_else(|| panic!("{method} {} is missing", route.path));
+        assert!(ids.insert(id.to_owned()), "{id} twice");
+        assert!(
+            operation["summary"]
+                .as_str()
+                .is_some_and(|text| !text.is_empty())
+        );
+    }
+    let listed: usize = document["paths"]
+        .as_object()
+        .unwrap()
+        .values()
+        .map(|path| path.as_object().unwrap().len())
+        .sum();
+    assert_eq!(listed, routes.iter().count());
+}
+
+#[test]
+fn every_reference_in_openapi_leads_somewhere() {
+    let document = crate::openapi::document(&routes::all());
+    let text = serde_json::to_string(&document).unwrap();
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for reference in text.split("\"#/components/schemas/").skip(1) {
+        let name = reference.split('"').next().unwrap();
+        assert!(!document["components"]["schemas"][name].is_null(), "{name}");
+    }
+}
+
+#[test]
+fn reads_of_the_api_take_after_and_writes_answer_a_token() {
+    for route in routes::all().iter() {
+        let api = route.path.starts_with("/api/v1/");
+        let get = route.method == axum::http::Method::GET;
+        assert!(!(route.doc.reads && !get), "{}", route.path);
+        assert!(!(route.doc.writes && get), "{}", route.path);
+        assert!(api || !route.doc.reads, "{}", route.path);
+    }
+}

@@ -1,0 +1,36 @@
+//! All routes, by topic: one file per topic under `routes/`.
+
+pub mod api_keys;
+pub mod brands;
+pub mod clock;
+pub mod conflicts;
+pub mod dead_letters;
+pub mod definitions;
+pub mod docs;
+pub mod events;
+pub mod health;
+pub mod landing;
+pub mod members;
+pub mod operations;
+pub mod sources;
+pub mod stats;
+
+use crate::http::Routes;
+
+/// Every route of the server.
+pub fn all() -> Routes {
+    landing::routes()
+        .and(health::routes())
+        .and(docs::routes())
+        .and(events::routes())
+        .and(members::routes())
+        .and(conflicts::routes())
+        .and(dead_letters::routes())
+        .and(sources::routes())
+        .and(brands::routes())
+        .and(api_keys::routes())
+        .and(definitions::routes())
+        .and(stats::routes())
+        .and(clock::routes())
+        .and(operations::routes())
+}

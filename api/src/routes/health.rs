@@ -1,0 +1,86 @@
+//! Health, readiness and metrics, for whoever watches the process.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::http::{Permission, Routes, doc};
+use crate::telemetry;
+
+/// The routes of this topic.
+pub fn routes() -> Routes {
+    let tag = "Health";
+    crate::http::routes()
+        .get(
+            "/healthz",
+            Permission::Public,
+            async || "ok\n",
+            doc(tag, "The process answers").media("text/plain"),
+        )
+        .get(
+            "/readyz",
+            Permission::Public,
+            ready,
+            doc(tag, "Whether it takes and applies events")
+                .more("503 while it drains, or when a part stands still.")
+                .answers::<ReadyAnswer>(),
+        )
+        .get(
+            "/metrics",
+            Permission::Public,
+            metrics,
+            doc(tag, "Metrics in Prometheus' text form").media("text/plain"),
+        )
+}
+
+/// Whether it takes and applies events.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ReadyAnswer {
+    /// It does.
+    pub ready: bool,
+    /// Why not.
+    pub reason: Option<String>,
+    /// Version of the program.
+    pub version: &'static str,
+    /// `system`, or `manual`: for tests, it stands still until it is set.
+    pub clock: &'static str,
+    /// What it takes for now.
+    pub now: String,
+    /// Acknowledged records that are not applied yet.
+    pub lag: u64,
+}
+
+async fn ready(State(shared): State<Shared>) -> Response {
+    let trouble = match shared.draining() {
+        true => Some("the process is stopping".to_owned()),
+        false => shared.platform().trouble(),
+    };
+    let answer = ReadyAnswer {
+        ready: trouble.is_none(),
+        version: env!("CARGO_PKG_VERSION"),
+        clock: match shared.manual_clock() {
+            Some(_) => "manual",
+            None => "system",
+        },
+        now: shared.now().rfc3339(),
+        lag: shared.platform().node().lag(),
+        reason: trouble,
+    };
+    match answer.ready {
+        true => axum::Json(answer).into_response(),
+        false => ApiError::new("unavailable", "not ready").respond(answer),
+    }
+}
+
+async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
+    shared.measure()?;
+    let media = [(
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    )];
+    Ok((StatusCode::OK, media, telemetry::metrics().render()).into_response())
+}

@@ -1,0 +1,179 @@
+//! The service: a platform with its HTTP server. What `serve`, `demo` and the tests start.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::model::{Clock, ManualClock, SystemClock};
+use actors::registry::{InstallationWish, RegistryError, Secret};
+use actors::runtime::gate::Limits;
+use axum::Router;
+use axum::middleware::from_fn;
+use pipelines::{Platform, PlatformConfig, StartError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::app::{App, Shared};
+use crate::config::Config;
+use crate::error::{ApiError, chain};
+use crate::http::server::Server;
+use crate::http::trail;
+use crate::routes;
+
+/// How often definitions that units have taken are put into force, and those left by a crash are sent.
+const DEFINITIONS_EVERY: Duration = Duration::from_millis(200);
+
+/// A running service.
+pub struct Service {
+    /// What handlers have at hand.
+    pub shared: Shared,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// The admin key, if this start made one: it is shown now or never.
+    pub admin_key: Option<Secret>,
+    stop: watch::Sender<bool>,
+    served: JoinHandle<()>,
+    definitions: JoinHandle<()>,
+}
+
+/// Why a service does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The data folder cannot be opened.
+    #[error(transparent)]
+    Platform(#[from] StartError),
+    /// The registry refuses the admin key.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// The platform's configuration out of ours.
+pub fn platform_config(config: &Config) -> PlatformConfig {
+    PlatformConfig {
+        limits: Limits {
+            lag_records_max: config.lag_events_max,
+            ..Limits::default()
+        },
+        wish: InstallationWish {
+            time_zone: config.time_zone.clone(),
+            partitions: config.partitions,
+            ..InstallationWish::default()
+        },
+        registry_url: config.registry_url.clone(),
+        ..PlatformConfig::new(&config.data)
+    }
+}
+
+impl Service {
+    /// Takes the address, opens the data folder, and serves. Callers that come while the folder is being opened wait in
+    /// the socket's queue.
+    pub async fn start(config: Config) -> Result<Service, ServiceError> {
+        let listen = |source| ServiceError::Listen {
+            address: config.listen,
+            source,
+        };
+        let server = Server::bind(config.listen, config.http)
+            .await
+            .map_err(listen)?;
+        let address = server.address().map_err(listen)?;
+        // Before anything counts: what was counted without a recorder is lost.
+        crate::telemetry::metrics();
+        let manual = config
+            .manual_clock
+            .then(|| Arc::new(ManualClock::new(SystemClock.now())));
+        let clock: Arc<dyn Clock> = match &manual {
+            Some(clock) => clock.clone(),
+            None => Arc::new(SystemClock),
+        };
+        let platform = Platform::start(platform_config(&config), clock.clone(), tell).await?;
+        let platform = Arc::new(platform);
+        let admin_key = platform
+            .registry()
+            .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
+            .await?;
+        let shared = Arc::new(App::new(config, platform, manual));
+        let (stop, stopped) = watch::channel(false);
+        let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
+        let definitions = tokio::spawn(definitions(shared.clone(), stopped));
+        Ok(Service {
+            shared,
+            address,
+            admin_key,
+            stop,
+            served,
+            definitions,
+        })
+    }
+
+    /// Where it listens, as a URL.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops taking requests, finishes open ones, and brings the platform to rest.
+    pub async fn stop(self) {
+        self.shared.start_draining();
+        // The receivers live in the two tasks; if they are gone there is nobody to tell.
+        let _ = self.stop.send(true);
+        for task in [self.served, self.definitions] {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task of the server failed");
+            }
+        }
+        let platform = self.shared.platform().clone();
+        let registry = platform.registry().clone();
+        let drained = tokio::task::spawn_blocking(move || platform.drain()).await;
+        if let Err(error) = drained {
+            tracing::error!(%error, "the platform did not come to rest");
+        }
+        registry.close().await;
+    }
+}
+
+/// All routes with what stands around each.
+pub fn router(shared: &Shared) -> Router {
+    routes::all()
+        .router(shared)
+        .fallback(async || ApiError::new("path_unknown", "there is no such path"))
+        .layer(from_fn(trail::follow))
+        .with_state(shared.clone())
+}
+
+/// Puts definitions into force once all units have them; sends what a crash left unsent.
+async fn definitions(shared: Shared, mut stopped: watch::Receiver<bool>) {
+    let mut beat = tokio::time::interval(DEFINITIONS_EVERY);
+    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = beat.tick() => {}
+            _ = stopped.wait_for(|stop| *stop) => return,
+        }
+        let platform = shared.platform();
+        let done = match platform.publish_pending().await {
+            Ok(_) => platform.activate_acknowledged().await.map(|_| ()),
+            Err(error) => Err(error),
+        };
+        if let Err(error) = done {
+            tracing::warn!(error = %chain(&error), "definitions wait");
+        }
+    }
+}
+
+/// Restoring takes long after a crash under load: says how far it is, not too often.
+fn tell(done: u64, of: u64) {
+    const EVERY: u64 = 1_000;
+    if done.is_multiple_of(EVERY) && of > EVERY {
+        tracing::info!(done, of, "filling the row store from the log");
+    }
+}
+
+#[cfg(test)]
+mod tests;
