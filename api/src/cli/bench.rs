@@ -1,9 +1,11 @@
 //! `tributary bench`: the figures of this machine and build.
 
-use clap::Args as ClapArgs;
+use std::path::PathBuf;
+
+use clap::{Args as ClapArgs, ValueEnum};
 
 use super::{Failure, runtime};
-use crate::bench::{self, BenchOptions};
+use crate::bench::{self, BenchOptions, What};
 
 /// Measure this build on this machine
 #[derive(Debug, ClapArgs)]
@@ -17,16 +19,98 @@ Examples:
   tributary bench restart --people 1000000 --dir /mnt/fast
   tributary bench ingest -- --set log.filter=warn     arguments for serve stand behind --")]
 pub struct Args {
-    #[command(flatten)]
-    options: BenchOptions,
+    /// What to measure
+    #[arg(value_enum)]
+    what: Choice,
+
+    /// Events of a run
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    events: u64,
+
+    /// People who act; for restart: members to fill
+    #[arg(long, value_name = "N", default_value_t = 200_000)]
+    people: u32,
+
+    /// Connections that send at the same time
+    #[arg(long, value_name = "N", default_value_t = 8)]
+    connections: usize,
+
+    /// Events of one request
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    batch: usize,
+
+    /// Events per second while the lag is measured; 0 leaves that out
+    #[arg(long, value_name = "N", default_value_t = 20_000)]
+    rate: u32,
+
+    /// Seconds of the steady rate, and of each run of log
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    seconds: u32,
+
+    /// Folder on the disk to measure
+    #[arg(long, value_name = "DIR", default_value = ".")]
+    dir: PathBuf,
+
+    /// The program to start as the server [default: this one]
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
+
+    /// Print JSON instead of a table
+    #[arg(long)]
+    json: bool,
+
+    /// More arguments for serve
+    #[arg(last = true, value_name = "SERVE_ARGS")]
+    serve: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Choice {
+    /// Events over HTTP, acknowledged durable
+    Ingest,
+    /// The same until applied; bytes written; lag at a fixed rate
+    Apply,
+    /// Ready again after kill −9 under load; memory
+    Restart,
+    /// Appends to the segment log, without HTTP
+    Log,
+    /// Admission and decoding, without HTTP
+    Decode,
+    /// Generating the load, without a server
+    Generate,
 }
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
+    let what = match args.what {
+        Choice::Ingest => What::Ingest,
+        Choice::Apply => What::Apply,
+        Choice::Restart => What::Restart,
+        Choice::Log => What::Log,
+        Choice::Decode => What::Decode,
+        Choice::Generate => What::Generate,
+    };
+    let program = match &args.program {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()
+            .map_err(|error| Failure::work(format!("cannot find this program: {error}")))?,
+    };
+    let options = BenchOptions {
+        what,
+        events: args.events,
+        people: args.people,
+        connections: args.connections,
+        batch: args.batch,
+        rate: args.rate,
+        seconds: args.seconds,
+        dir: args.dir.clone(),
+        program,
+        serve_args: args.serve.clone(),
+    };
     let table = runtime()?
-        .block_on(bench::run(&args.options))
+        .block_on(bench::run(&options))
         .map_err(|error| Failure::work(crate::error::chain(&error)))?;
-    match args.options.json {
+    match args.json {
         true => println!("{}", table.json()),
         false => print!("{table}"),
     }

@@ -8,7 +8,7 @@ use super::options::ConfigArgs;
 use super::serve::{Ends, failure};
 use super::{Failure, runtime};
 use crate::config::Config;
-use crate::demo::{self, DemoArgs};
+use crate::demo::{self, DemoOptions, MESSAGES_DEFAULT};
 use crate::service::Service;
 
 /// Start a demo brand: a platform filled with half a year of a dairy brand's life
@@ -20,7 +20,7 @@ Without --data it lives in a temporary folder that goes away with it.
 Examples:
   tributary demo
   tributary demo --messages 1000000 --data ./demo --listen 127.0.0.1:8080
-  tributary demo --messages 20000 --once          fill, compare, and end: exit code 1 if figures differ from the truth")]
+  tributary demo --messages 20000 --once          fill, compare, and end")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -29,8 +29,25 @@ pub struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
 
-    #[command(flatten)]
-    world: DemoArgs,
+    /// Messages of the past half year
+    #[arg(long, value_name = "N", default_value_t = MESSAGES_DEFAULT, value_parser = clap::value_parser!(u64).range(1..))]
+    messages: u64,
+
+    /// People, visitors included; 0 takes one for ten messages
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    people: u32,
+
+    /// Everything but the present time follows from it
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
+    /// Messages per second after the filling
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    rate: u32,
+
+    /// End after the filling: exit code 1 if figures differ from the truth
+    #[arg(long)]
+    once: bool,
 }
 
 /// The key of a demo in a temporary folder: everything in it is invented.
@@ -61,8 +78,14 @@ async fn live(args: &Args, config: Config, admin_key: String) -> Result<(), Fail
     let mut ends = Ends::listen()?;
     let service = Service::start(config).await.map_err(failure)?;
     println!("listening on {}", service.url());
-    let now = service.shared.now();
-    let options = args.world.options(service.address, &admin_key, now);
+    let options = DemoOptions {
+        server: service.address,
+        admin_key,
+        messages: args.messages,
+        people: args.people,
+        seed: args.seed,
+        now_ms: service.shared.now().0,
+    };
     let filled = tokio::select! {
         filled = demo::run(&options) => filled,
         () = ends.wait() => {
@@ -78,9 +101,9 @@ async fn live(args: &Args, config: Config, admin_key: String) -> Result<(), Fail
         Err(_) => false,
     };
     match filled {
-        Ok((_, trickle)) if !args.world.once => {
+        Ok((_, trickle)) if !args.once => {
             tokio::select! {
-                ended = trickle.run(args.world.rate) => {
+                ended = trickle.run(args.rate) => {
                     if let Err(error) = ended {
                         tracing::warn!(%error, "the demo's life stopped; the server goes on");
                     }

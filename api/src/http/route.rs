@@ -211,7 +211,7 @@ impl Routes {
                 format!(
                     "{:<22} {:<6} {}\n",
                     route.permission.as_str(),
-                    route.method,
+                    route.method.as_str(),
                     route.path
                 )
             })
