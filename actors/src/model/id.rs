@@ -152,7 +152,7 @@ impl ShardId {
     }
 }
 
-/// A member as the outside sees it: opaque text such as `m1k7x9q2`, reversible to the number, the same for ever.
+/// A member as the outside sees it: opaque text such as `m2k7x9q1`, reversible to the number, the same for ever.
 ///
 /// The number is scrambled so that ids say nothing of how many members there are; it is no secret and no permission.
 ///
@@ -164,11 +164,14 @@ impl ShardId {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MemberId(pub MemberNo);
 
+/// Keeps the first numbers from looking like numbers. Any value does; it is part of every member id for ever.
+const SCRAMBLE: u32 = 0x5eed_1e55;
+
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
 impl fmt::Display for MemberId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut scrambled = mix32(self.0.0);
+        let mut scrambled = mix32(self.0.0 ^ SCRAMBLE);
         let mut text = *b"m0000000";
         for digit in text[1..].iter_mut().rev() {
             *digit = ALPHABET[(scrambled & 31) as usize];
@@ -191,7 +194,7 @@ impl FromStr for MemberId {
             scrambled = scrambled << 5 | value as u64;
         }
         let scrambled = u32::try_from(scrambled).map_err(|_| ())?;
-        Ok(MemberId(MemberNo(unmix32(scrambled))))
+        Ok(MemberId(MemberNo(unmix32(scrambled) ^ SCRAMBLE)))
     }
 }
 
