@@ -1,9 +1,11 @@
-//! Attributes that an event told and that could not be taken: listed as dead letters. The event itself applies.
+//! Attributes that an event told and that could not be taken: one dead letter for each such event.
+//!
+//! The event itself is applied, so the letter cannot be replayed (its message was counted): whoever mends it sends the
+//! attribute again with a new message and drops the letter.
 
 use actors::machine::WriteSet;
-use actors::model::{BrandId, MemberNo, Position, SourceId, Time};
-use serde::{Deserialize, Serialize};
 
+use crate::dead::{self, DeadId, DeadRow, DeadStatus};
 use crate::routed::EventHead;
 
 /// The value does not fit the attribute's type.
@@ -18,38 +20,8 @@ pub const ATTRIBUTE_UNKNOWN: &str = "attribute_unknown";
 /// Bytes of a name too long that are shown.
 const NAME_SHOWN_BYTES: usize = 64;
 
-/// One attribute left out. The value is not repeated here: it is in the event.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
-    /// Raw position of the event.
-    pub raw: Position,
-    /// When it was received.
-    pub received: Time,
-    /// Source.
-    pub source: SourceId,
-    /// Brand.
-    pub brand: BrandId,
-    /// The member at that time.
-    pub member: MemberNo,
-    /// The attribute.
-    pub attribute: Box<str>,
-    /// Why, as a stable code.
-    pub code: Box<str>,
-}
-
-impl LeftOut {
-    pub(super) fn new(head: &EventHead, attribute: Box<str>, code: &'static str) -> LeftOut {
-        LeftOut {
-            raw: head.raw,
-            received: head.received,
-            source: head.source,
-            brand: head.brand,
-            member: head.member,
-            attribute,
-            code: code.into(),
-        }
-    }
-}
+/// Attributes that one letter names; the count says how many more there are.
+const NAMED_MAX: usize = 20;
 
 /// A name that is too long, cut for showing.
 pub(super) fn shortened(name: &str) -> Box<str> {
@@ -60,10 +32,56 @@ pub(super) fn shortened(name: &str) -> Box<str> {
     name[..end].into()
 }
 
-/// Lists them.
-pub(super) fn write(list: Vec<LeftOut>, out: &mut WriteSet) {
+/// Writes the letter of one event; nothing if nothing was left out. Values are not quoted: they are in the event.
+pub(super) fn write(
+    head: &EventHead,
+    message_id: &str,
+    left_out: &[(Box<str>, &'static str)],
+    out: &mut WriteSet,
+) {
+    let Some((first, code)) = left_out.first() else {
+        return;
+    };
+    let named: Vec<String> = left_out
+        .iter()
+        .take(NAMED_MAX)
+        .map(|(name, code)| format!("`{name}` {}", why(code)))
+        .collect();
+    let more = match left_out.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!("; {more} more"),
+    };
+    let letter = DeadRow {
+        code: (*code).into(),
+        reason: format!(
+            "left out: {}{more}. The event was applied without; send the attribute again with a new message, then drop this letter",
+            named.join("; ")
+        )
+        .into(),
+        field: Some(format!("traits.{first}").into()),
+        source: head.source,
+        brand: head.brand,
+        message_id: message_id.into(),
+        status: DeadStatus::Open,
+        decided: head.received,
+    };
+    let id = DeadId {
+        received: head.received,
+        position: head.raw,
+    };
+    out.put(dead::SPACE, id.key().to_vec(), letter.encode());
+    out.count("dead_letters", 1);
     out.count(
         "attributes_left_out",
-        i64::try_from(list.len()).unwrap_or(i64::MAX),
+        i64::try_from(left_out.len()).unwrap_or(i64::MAX),
     );
+}
+
+fn why(code: &str) -> &'static str {
+    match code {
+        ATTRIBUTE_TYPE => "does not fit its type",
+        ATTRIBUTE_LENGTH => "is too long",
+        ATTRIBUTE_NAME => "has an empty name or one that is too long",
+        _ => "is not in the schema, which is strict",
+    }
 }

@@ -13,7 +13,7 @@ use jiff::tz::TimeZone;
 
 use super::attribute::{Facts, Told};
 use super::cell::{Cell, Seen};
-use super::left_out::{self, LeftOut};
+use super::left_out;
 use super::moves::Queue;
 use super::order::{Cause, Order, Share, Stamp};
 use super::row::{self, Flags, Suffix, TIMELINE_KEY, TimelineRow, What};
@@ -73,7 +73,6 @@ pub(super) struct Batch {
     pub timeline: BTreeMap<[u8; TIMELINE_KEY], Bytes>,
     pub queues: BTreeMap<(MemberNo, IdentNo), Slot<Queue>>,
     pub counts: Counts,
-    left_out: Vec<LeftOut>,
     definition: Option<Definition>,
     /// Bytes handed over so far.
     pub released: usize,
@@ -140,10 +139,11 @@ impl MemberMachine {
         rows: &dyn Rows,
         record: &Record,
         head: EventHead,
+        out: &mut WriteSet,
     ) -> Result<(), RowsError> {
         let test = head.test;
         if !head.order_only {
-            self.behaviour(rows, record, &head)?;
+            self.behaviour(rows, record, &head, out)?;
             let counter = match test {
                 true => &mut self.batch.counts.applied_test,
                 false => &mut self.batch.counts.applied,
@@ -171,6 +171,7 @@ impl MemberMachine {
         rows: &dyn Rows,
         record: &Record,
         head: &EventHead,
+        out: &mut WriteSet,
     ) -> Result<(), RowsError> {
         let mut told = Vec::new();
         let mut message = [0; 8];
@@ -185,11 +186,7 @@ impl MemberMachine {
                         let schema = self.schema(rows)?;
                         let read = traits::read(traits, &schema, &self.zone);
                         told = read.told;
-                        for (attribute, code) in read.left_out {
-                            self.batch
-                                .left_out
-                                .push(LeftOut::new(head, attribute, code));
-                        }
+                        left_out::write(head, front.message_id, &read.left_out, out);
                         Some(schema)
                     }
                     None => None,
@@ -441,7 +438,7 @@ impl Machine for MemberMachine {
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
         match record.schema {
-            schema::EVENT => self.event(rows, record, read(record)),
+            schema::EVENT => self.event(rows, record, read(record), out),
             schema::NOTE => self.note(rows, record, read(record)),
             schema::EXPECT => self.expect(rows, read(record)),
             schema::RELEASE => self.release(rows, read(record), out),
@@ -493,7 +490,6 @@ impl Machine for MemberMachine {
             let key = row::definition_key(self.partition, definition.kind);
             out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
         }
-        left_out::write(batch.left_out, out);
         batch.counts.write(out);
         Ok(())
     }

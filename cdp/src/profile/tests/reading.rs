@@ -101,6 +101,14 @@ fn what_does_not_fit_is_left_out_and_listed() {
         ["name"]
     );
     assert_eq!(world.counter("attributes_left_out"), 2);
+    assert_eq!(world.counter("dead_letters"), 1);
+    let id = "1-1-1".parse().unwrap();
+    let letter = crate::dead::DeadRow::get(&world.rows, id).unwrap().unwrap();
+    assert_eq!(&*letter.code, "attribute_type");
+    assert_eq!(letter.field.as_deref(), Some("traits.age"));
+    assert!(letter.reason.contains("`birthday`"), "{}", letter.reason);
+    assert!(!letter.reason.contains("twelve"), "values are not quoted");
+    assert_eq!(&*letter.message_id, "message-1");
     assert_eq!(world.counter("applied"), 1);
 }
 
