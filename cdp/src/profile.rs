@@ -13,6 +13,7 @@
 //! points there), tags and segments.
 
 pub mod attribute;
+mod batch;
 pub mod bench;
 pub mod cell;
 mod coerce;

@@ -73,7 +73,8 @@ impl Parts<'_> {
 impl MemberMachine {
     pub(super) fn expect(&mut self, rows: &dyn Rows, expect: Expect) -> Result<(), RowsError> {
         let receiver = moves::receiver(expect.moved);
-        self.queue(rows, expect.member, receiver)?
+        self.batch
+            .queue(rows, expect.member, receiver)?
             .expect(expect.movement, expect.from);
         Ok(())
     }
@@ -85,7 +86,7 @@ impl MemberMachine {
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
         let giver = moves::giver(release.moved);
-        let queue = self.queue(rows, release.member, giver)?;
+        let queue = self.batch.queue(rows, release.member, giver)?;
         if release.member == release.to && matches!(release.moved, Moved::Fragment(_)) {
             // From a member to itself: all rows are where they should be.
             queue.arrived(release.movement);
@@ -137,7 +138,7 @@ impl MemberMachine {
             let own = personal.remove(&(space, key.clone()));
             match Space(space) {
                 row::CELLS => {
-                    let cell = self.cell(rows, member, receiver)?;
+                    let cell = self.batch.cell(rows, member, receiver)?;
                     cell.dirty = true;
                     cell.value.merge(intact(record, Cell::decode(&value)))?;
                     if let Some(packed) = own {
@@ -163,13 +164,15 @@ impl MemberMachine {
                     let told = intact(record, Order::decode(&value));
                     let before = told.head.share(moves::giver(data.moved) == order);
                     self.batch.counts.share(-1, before);
-                    self.join_order(rows, member, receiver, order, told)?;
+                    self.batch.join_order(rows, member, receiver, order, told)?;
                 }
                 _ => unreadable(record),
             }
         }
         if data.last {
-            self.queue(rows, member, receiver)?.arrived(data.movement);
+            self.batch
+                .queue(rows, member, receiver)?
+                .arrived(data.movement);
             self.run(rows, member, receiver, None, out)?;
         }
         Ok(())
@@ -184,7 +187,9 @@ impl MemberMachine {
         mut continuing: Option<u64>,
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
-        while let Some((movement, moved, to)) = self.queue(rows, member, giver)?.due(continuing) {
+        while let Some((movement, moved, to)) =
+            self.batch.queue(rows, member, giver)?.due(continuing)
+        {
             continuing = None;
             let mut parts = Parts {
                 movement,
@@ -207,7 +212,7 @@ impl MemberMachine {
             };
             if complete {
                 parts.send(true);
-                self.queue(rows, member, giver)?.steps.pop_front();
+                self.batch.queue(rows, member, giver)?.steps.pop_front();
                 continue;
             }
             if parts.bytes > 0 {
@@ -226,7 +231,7 @@ impl MemberMachine {
                 personal: None,
             });
             if let Some(Step::Release { started, .. }) =
-                self.queue(rows, member, giver)?.steps.front_mut()
+                self.batch.queue(rows, member, giver)?.steps.front_mut()
             {
                 *started = true;
             }
@@ -337,7 +342,7 @@ impl MemberMachine {
         order: IdentNo,
         parts: &mut Parts,
     ) -> Result<(), RowsError> {
-        let slot = self.order_slot(rows, member, holder, order)?;
+        let slot = self.batch.order_slot(rows, member, holder, order)?;
         if let Some(known) = slot.value.take() {
             slot.dirty = true;
             let key = order.0.to_be_bytes();
@@ -356,7 +361,7 @@ impl MemberMachine {
         if self.is_full() {
             return Ok(false);
         }
-        let slot = self.cell(rows, member, fragment)?;
+        let slot = self.batch.cell(rows, member, fragment)?;
         if !slot.value.is_empty() {
             let cell = std::mem::take(&mut slot.value);
             slot.dirty = true;

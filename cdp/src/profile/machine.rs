@@ -3,20 +3,18 @@
 //! A batch loads every cell, order and queue it touches once, changes them in memory, and writes each once in `finish`.
 //! Between batches nothing is kept but the schema, which is a row too: memory is only a cache.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::machine::{Machine, Personal, Record, Rows, RowsError, WriteSet};
-use actors::model::{Currency, IdentNo, MemberNo, PartitionId, Time};
-use bytes::Bytes;
+use actors::model::{MemberNo, PartitionId, Time};
 use jiff::tz::TimeZone;
 
 use super::attribute::{Facts, Told};
-use super::cell::{Cell, Seen};
+use super::batch::Batch;
+use super::cell::Seen;
 use super::left_out;
-use super::moves::Queue;
-use super::order::{Cause, Order, Share, Stamp};
-use super::row::{self, Flags, Suffix, TIMELINE_KEY, TimelineRow, What};
+use super::order::{Cause, Order, Stamp};
+use super::row::{self, Flags, Suffix, TimelineRow, What};
 use super::traits::{self, BodyFront};
 use crate::definition::{AttributeSchema, Definition, DefinitionKind, Survivorship};
 use crate::routed::{self, EventHead, IdentityNote, OrderPart, schema};
@@ -52,68 +50,6 @@ pub struct MemberMachine {
     /// In force; `None`: to be read from its row.
     schema: Option<Arc<AttributeSchema>>,
     pub(super) batch: Batch,
-}
-
-/// A row in the batch's memory.
-pub(super) struct Slot<T> {
-    pub value: T,
-    /// Whether the store has a row.
-    pub stored: bool,
-    /// Whether it changed.
-    pub dirty: bool,
-}
-
-/// What the present batch has touched.
-#[derive(Default)]
-pub(super) struct Batch {
-    pub cells: BTreeMap<(MemberNo, IdentNo), Slot<Cell>>,
-    /// By member, holder, order.
-    pub orders: BTreeMap<(MemberNo, IdentNo, IdentNo), Slot<Option<Order>>>,
-    /// New rows only: no row is ever changed in place.
-    pub timeline: BTreeMap<[u8; TIMELINE_KEY], Bytes>,
-    pub queues: BTreeMap<(MemberNo, IdentNo), Slot<Queue>>,
-    pub counts: Counts,
-    definition: Option<Definition>,
-    /// Bytes handed over so far.
-    pub released: usize,
-}
-
-/// Changes of counters.
-#[derive(Default)]
-pub(super) struct Counts {
-    applied: i64,
-    applied_test: i64,
-    orders: i64,
-    cancelled: i64,
-    without_person: i64,
-    lines: i64,
-    amounts: BTreeMap<Currency, i64>,
-}
-
-impl Counts {
-    /// Adds (`sign` 1) or takes away (−1) what an order contributes.
-    pub fn share(&mut self, sign: i64, share: Share) {
-        self.orders += sign * share.orders;
-        self.cancelled += sign * share.cancelled;
-        self.without_person += sign * share.without_person;
-        self.lines += sign * share.lines;
-        if let Some((currency, amount)) = share.amount {
-            let total = self.amounts.entry(currency).or_default();
-            *total = total.wrapping_add(amount.wrapping_mul(sign));
-        }
-    }
-
-    fn write(&self, out: &mut WriteSet) {
-        out.count("applied", self.applied);
-        out.count("applied_test", self.applied_test);
-        out.count("orders", self.orders);
-        out.count("orders_cancelled", self.cancelled);
-        out.count("orders_without_person", self.without_person);
-        out.count("lines", self.lines);
-        for (currency, amount) in &self.amounts {
-            out.count(&format!("order_amount.{currency}"), *amount);
-        }
-    }
 }
 
 impl MemberMachine {
@@ -194,7 +130,7 @@ impl MemberMachine {
             }
             Personal::None | Personal::Erased => None,
         };
-        let cell = self.cell(rows, head.member, head.fragment)?;
+        let cell = self.batch.cell(rows, head.member, head.fragment)?;
         cell.dirty = true;
         cell.value.see(Seen {
             brand: head.brand,
@@ -247,37 +183,8 @@ impl MemberMachine {
         cause: Cause,
     ) -> Result<(), RowsError> {
         let told = Order::of(part.change, cause);
-        self.join_order(rows, member, part.holder, part.order, told)
-    }
-
-    /// Joins what is known of an order to what its holder knows already, and counts the difference.
-    pub(super) fn join_order(
-        &mut self,
-        rows: &dyn Rows,
-        member: MemberNo,
-        holder: IdentNo,
-        order: IdentNo,
-        told: Order,
-    ) -> Result<(), RowsError> {
-        let without_person = holder == order;
-        self.order_slot(rows, member, holder, order)?;
-        let batch = &mut self.batch;
-        let slot = batch
-            .orders
-            .get_mut(&(member, holder, order))
-            .expect("loaded above");
-        slot.dirty = true;
-        let merged = match slot.value.take() {
-            Some(mut known) => {
-                batch.counts.share(-1, known.head.share(without_person));
-                known.merge(told);
-                known
-            }
-            None => told,
-        };
-        batch.counts.share(1, merged.head.share(without_person));
-        slot.value = Some(merged);
-        Ok(())
+        self.batch
+            .join_order(rows, member, part.holder, part.order, told)
     }
 
     fn note(
@@ -286,7 +193,7 @@ impl MemberMachine {
         record: &Record,
         note: IdentityNote,
     ) -> Result<(), RowsError> {
-        let cell = self.cell(rows, note.member, note.fragment)?;
+        let cell = self.batch.cell(rows, note.member, note.fragment)?;
         cell.dirty = true;
         cell.value.notes += 1;
         let mut line = TimelineRow::new(
@@ -357,73 +264,6 @@ impl MemberMachine {
         self.schema = Some(schema.clone());
         Ok(schema)
     }
-
-    pub(super) fn cell(
-        &mut self,
-        rows: &dyn Rows,
-        member: MemberNo,
-        fragment: IdentNo,
-    ) -> Result<&mut Slot<Cell>, RowsError> {
-        use std::collections::btree_map::Entry;
-        match self.batch.cells.entry((member, fragment)) {
-            Entry::Occupied(slot) => Ok(slot.into_mut()),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::CELLS, &row::front(member, fragment))?;
-                let stored = row.is_some();
-                let value = row.map_or(Ok(Cell::default()), |row| Cell::decode(&row))?;
-                Ok(free.insert(Slot {
-                    value,
-                    stored,
-                    dirty: false,
-                }))
-            }
-        }
-    }
-
-    pub(super) fn order_slot(
-        &mut self,
-        rows: &dyn Rows,
-        member: MemberNo,
-        holder: IdentNo,
-        order: IdentNo,
-    ) -> Result<&mut Slot<Option<Order>>, RowsError> {
-        use std::collections::btree_map::Entry;
-        match self.batch.orders.entry((member, holder, order)) {
-            Entry::Occupied(slot) => Ok(slot.into_mut()),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::ORDERS, &row::order_key(member, holder, order))?;
-                let value = row.map(|row| Order::decode(&row)).transpose()?;
-                Ok(free.insert(Slot {
-                    stored: value.is_some(),
-                    value,
-                    dirty: false,
-                }))
-            }
-        }
-    }
-
-    pub(super) fn queue(
-        &mut self,
-        rows: &dyn Rows,
-        member: MemberNo,
-        fragment: IdentNo,
-    ) -> Result<&mut Queue, RowsError> {
-        use std::collections::btree_map::Entry;
-        match self.batch.queues.entry((member, fragment)) {
-            Entry::Occupied(slot) => Ok(&mut slot.into_mut().value),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::MOVES, &row::front(member, fragment))?;
-                let value = row.as_deref().map(Queue::decode).transpose()?;
-                // Queues are loaded to be changed.
-                let slot = free.insert(Slot {
-                    stored: value.is_some(),
-                    value: value.unwrap_or_default(),
-                    dirty: true,
-                });
-                Ok(&mut slot.value)
-            }
-        }
-    }
 }
 
 impl Machine for MemberMachine {
@@ -453,44 +293,7 @@ impl Machine for MemberMachine {
 
     fn finish(&mut self, _rows: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
         let batch = std::mem::take(&mut self.batch);
-        for ((member, fragment), slot) in batch.cells {
-            if !slot.dirty {
-                continue;
-            }
-            let key = row::front(member, fragment).to_vec();
-            if !slot.value.is_empty() {
-                out.put(row::CELLS, key, slot.value.encode());
-            } else if slot.stored {
-                out.delete(row::CELLS, key);
-            }
-        }
-        for (key, line) in batch.timeline {
-            out.put(row::TIMELINE, key.to_vec(), line);
-        }
-        for ((member, holder, order), slot) in batch.orders {
-            if !slot.dirty {
-                continue;
-            }
-            let key = row::order_key(member, holder, order).to_vec();
-            if let Some(order) = slot.value {
-                out.put(row::ORDERS, key, order.encode());
-            } else if slot.stored {
-                out.delete(row::ORDERS, key);
-            }
-        }
-        for ((member, fragment), slot) in batch.queues {
-            let key = row::front(member, fragment).to_vec();
-            if !slot.value.is_empty() {
-                out.put(row::MOVES, key, slot.value.encode());
-            } else if slot.stored {
-                out.delete(row::MOVES, key);
-            }
-        }
-        if let Some(definition) = batch.definition {
-            let key = row::definition_key(self.partition, definition.kind);
-            out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
-        }
-        batch.counts.write(out);
+        batch.write(self.partition, out);
         Ok(())
     }
 

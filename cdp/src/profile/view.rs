@@ -6,6 +6,7 @@ mod mask;
 mod member;
 mod orders;
 mod timeline;
+mod walk;
 
 pub use mask::mask;
 pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
