@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use actors::machine::Counters;
 use actors::memfile::{MemFile, MemVec};
-use actors::model::{IdentNo, MemberNo, Time};
+use actors::model::{IdentNo, Identifier, MemberNo, Time};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -192,12 +192,19 @@ impl Memory {
     // ---- fingerprints
 
     /// Fingerprint of a normalised identifier.
-    pub(super) fn ident_fp(&self, kind: &str, scope: &str, value: &str) -> Fp {
+    pub(super) fn fp_of(&self, identifier: &Identifier) -> Fp {
+        let Identifier { kind, scope, value } = identifier;
         let lens = [kind.len() as u16, scope.len() as u16];
-        let lens = [lens[0].to_le_bytes(), lens[1].to_le_bytes()].concat();
+        let (kind_len, scope_len) = (lens[0].to_le_bytes(), lens[1].to_le_bytes());
         self.fingerprint(
             Domain::Ident,
-            &[&lens, kind.as_bytes(), scope.as_bytes(), value.as_bytes()],
+            &[
+                &kind_len,
+                &scope_len,
+                kind.as_bytes(),
+                scope.as_bytes(),
+                value.as_bytes(),
+            ],
         )
     }
 
@@ -449,13 +456,13 @@ impl Memory {
     }
 
     /// The owner of a list of identifiers that was seen before: what the writer does for most events.
-    pub(super) fn resolve_known(&self, sent: &[actors::model::Identifier]) -> Option<MemberNo> {
-        let mut list: SmallVec<[u32; 8]> = SmallVec::new();
+    pub(super) fn resolve_known(&self, sent: &[Identifier]) -> Option<MemberNo> {
+        let mut fps: SmallVec<[Fp; 8]> = SmallVec::new();
         for identifier in sent {
-            let normal = self.rules.normalise(identifier).ok()?;
-            let fp = self.ident_fp(&normal.kind, &normal.scope, &normal.value);
-            list.push(self.find(&fp)?);
+            fps.push(self.fp_of(&self.rules.normalise(identifier).ok()?));
         }
+        let found: SmallVec<[Option<u32>; 8]> = fps.iter().map(|fp| self.find(fp)).collect();
+        let list: SmallVec<[u32; 8]> = found.into_iter().collect::<Option<_>>()?;
         if list.len() > 1 && !self.knows_link(&self.link_fp(&list)) {
             return None;
         }

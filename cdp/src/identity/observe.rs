@@ -11,6 +11,7 @@ use super::fold::{Groups, Limits, Part, Parts, Reason};
 use super::memory::{Ident, Memory};
 use super::row::{self, ConflictRow, IdentRow, LinkRow};
 use super::settle::{Decide, Group};
+use super::table::Fp;
 use crate::routed::NoteKind;
 
 /// Whose event it is.
@@ -26,15 +27,22 @@ type List = SmallVec<[u32; 8]>;
 impl Decide<'_> {
     /// Finds or makes the owner of an event with these normalised identifiers, strongest first. `None`: there are none.
     pub(super) fn observe(&mut self, named: &[Identifier]) -> Result<Option<Owner>, RowsError> {
+        // Fingerprints first, then all look-ups: they miss the cache, and so they miss it together.
+        let mut asked: SmallVec<[(u8, &Identifier, Fp); 8]> = SmallVec::new();
+        for identifier in named {
+            if let Some(kind) = self.memory.kind_no(&identifier.kind) {
+                asked.push((kind, identifier, self.memory.fp_of(identifier)));
+            }
+        }
+        let found: SmallVec<[Option<u32>; 8]> = asked
+            .iter()
+            .map(|(_, _, fp)| self.memory.find(fp))
+            .collect();
+        let fresh = found.contains(&None);
         let mut list = List::new();
         let mut texts: SmallVec<[&Identifier; 8]> = SmallVec::new();
-        let mut fresh = false;
-        for identifier in named {
-            let Some(kind) = self.memory.kind_no(&identifier.kind) else {
-                continue;
-            };
-            let (no, new) = self.number(kind, identifier);
-            fresh |= new;
+        for ((kind, identifier, fp), found) in asked.into_iter().zip(found) {
+            let no = found.unwrap_or_else(|| self.give_number(kind, identifier, fp));
             if !self.cause.test {
                 self.memory.mark(no, Ident::REAL);
             }
@@ -65,16 +73,19 @@ impl Decide<'_> {
         }))
     }
 
-    /// The number of an identifier, and whether it is new. New ones belong to nobody yet.
+    /// The number of an identifier, and whether it is new.
     pub(super) fn number(&mut self, kind: u8, identifier: &Identifier) -> (u32, bool) {
-        let (scope, value) = (&identifier.scope, &identifier.value);
-        let fp = self.memory.ident_fp(&identifier.kind, scope, value);
-        if let Some(no) = self.memory.find(&fp) {
-            return (no, false);
+        let fp = self.memory.fp_of(identifier);
+        match self.memory.find(&fp) {
+            Some(no) => (no, false),
+            None => (self.give_number(kind, identifier, fp), true),
         }
-        let no = self
-            .memory
-            .add_ident(fp, Ident::new(kind, scope_hash(scope)));
+    }
+
+    /// Numbers a new identifier. It belongs to nobody yet.
+    fn give_number(&mut self, kind: u8, identifier: &Identifier, fp: Fp) -> u32 {
+        let scope = scope_hash(&identifier.scope);
+        let no = self.memory.add_ident(fp, Ident::new(kind, scope));
         let ident = IdentRow {
             identifier: identifier.clone(),
             since: self.cause.now,
@@ -93,7 +104,7 @@ impl Decide<'_> {
             Bytes::copy_from_slice(&row::key32(no)),
             row::encode(&ident),
         );
-        (no, true)
+        no
     }
 
     /// Takes a list that was never seen before.

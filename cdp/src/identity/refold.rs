@@ -170,9 +170,7 @@ impl Decide<'_> {
         let mut named = BTreeMap::new();
         for sent in &command.identifiers {
             let known = self.memory.rules.normalise(sent).ok().and_then(|normal| {
-                let fp = self
-                    .memory
-                    .ident_fp(&normal.kind, &normal.scope, &normal.value);
+                let fp = self.memory.fp_of(&normal);
                 self.memory.find(&fp).map(|no| (no, normal))
             });
             match known {

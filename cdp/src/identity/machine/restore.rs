@@ -92,7 +92,7 @@ impl IdentityMachine {
         each(rows, row::IDENT, |key, value| {
             let no = row::number(row::IDENT, key)?;
             let IdentRow { identifier, .. } = row::decode(row::IDENT, value)?;
-            let fp = memory.ident_fp(&identifier.kind, &identifier.scope, &identifier.value);
+            let fp = memory.fp_of(&identifier);
             let state = rows
                 .get(row::IDENT_STATE, key)?
                 .and_then(|state| Ident::from_row(&state))
