@@ -9,7 +9,10 @@ mod restore;
 
 pub use restore::Found;
 
+use std::thread::JoinHandle;
+
 use actors::machine::{Machine, Outgoing, Record, Rows, RowsError, To, WriteSet};
+use actors::memfile::CheckpointDone;
 use actors::model::{Event, IdentNo, Identifier, MemberNo, Offset, PartitionId, Position, Time};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -30,6 +33,9 @@ const LOGIC_VERSION: u16 = 1;
 /// Rows of forgotten messages that one batch deletes at most: a day of them must not stop the writer.
 const FORGET_ROWS_MAX: u32 = 256;
 
+/// Up to here a checkpoint is written while the writer waits: some tens of milliseconds.
+const CHECKPOINT_AT_ONCE_BYTES_MAX: u64 = 4 << 20;
+
 /// What the writer is made of.
 pub struct Setup {
     /// Folder of the memory file.
@@ -49,6 +55,8 @@ pub struct IdentityMachine {
     dedup: Dedup,
     overlay: Overlay,
     dropped_early: u64,
+    /// A checkpoint that is being written.
+    writing: Option<JoinHandle<CheckpointDone>>,
 }
 
 /// What became of an event.
@@ -114,14 +122,39 @@ impl Machine for IdentityMachine {
         LOGIC_VERSION
     }
 
+    /// Small ones are written at once. A large one is written by a thread of its own while deciding goes on; until it is
+    /// done, calls change nothing, and its failure is told by the next call.
     fn checkpoint(&mut self, at: Offset) -> Result<(), String> {
+        if let Some(writing) = self.writing.take_if(|writing| writing.is_finished()) {
+            self.end_checkpoint(writing)?;
+        }
+        if self.writing.is_some() {
+            return Ok(());
+        }
         let position = Position {
             partition: PartitionId(0),
             offset: at,
         };
+        let large = self.memory.dirty_bytes() > CHECKPOINT_AT_ONCE_BYTES_MAX;
         let blob = self.memory.blob();
-        let written = self.memory.file.checkpoint(position, blob);
-        written.map(|_| ()).map_err(|error| error.to_string())
+        let Some(job) = self.memory.file.start_checkpoint(position, blob) else {
+            return Err("identity has no memory file".to_owned());
+        };
+        let writing = std::thread::spawn(move || job.run());
+        match large {
+            true => self.writing = Some(writing),
+            false => self.end_checkpoint(writing)?,
+        }
+        Ok(())
+    }
+}
+
+impl Drop for IdentityMachine {
+    fn drop(&mut self) {
+        // Whoever opens the files next must not meet a writer.
+        if let Err(error) = self.wait_for_checkpoint() {
+            tracing::error!(error, "checkpoint failed");
+        }
     }
 }
 
@@ -129,6 +162,22 @@ impl IdentityMachine {
     /// The memory, for digests and figures.
     pub fn memory(&self) -> &Memory {
         &self.memory
+    }
+
+    /// Waits until no checkpoint is being written, and says how the last one went.
+    pub fn wait_for_checkpoint(&mut self) -> Result<(), String> {
+        match self.writing.take() {
+            Some(writing) => self.end_checkpoint(writing),
+            None => Ok(()),
+        }
+    }
+
+    fn end_checkpoint(&mut self, writing: JoinHandle<CheckpointDone>) -> Result<(), String> {
+        let done = writing
+            .join()
+            .map_err(|_| "the thread that writes the checkpoint panicked".to_owned())?;
+        let written = self.memory.file.end_checkpoint(done);
+        written.map(|_| ()).map_err(|error| error.to_string())
     }
 
     fn take(

@@ -57,6 +57,7 @@ impl IdentityMachine {
             dedup,
             overlay: Overlay::new(),
             dropped_early: 0,
+            writing: None,
         };
         Ok((machine, found))
     }

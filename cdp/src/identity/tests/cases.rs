@@ -357,3 +357,11 @@ fn damaged_files_are_rebuilt_from_rows() {
     std::fs::write(&base, bytes).unwrap();
     world.reopen_rebuilt();
 }
+
+#[test]
+fn a_large_checkpoint_is_written_while_deciding_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    // The measurement checkpoints a few MiB, decides on meanwhile, and opens the files again.
+    let figures = crate::identity::bench::run(20_000, dir.path()).unwrap();
+    assert!(figures.checkpoint.1 > 8 << 20);
+}
