@@ -244,7 +244,7 @@ fn load(
     let Some(status) = Status::of(row.state) else {
         return Ok(None);
     };
-    let view = member_view(snapshot, member, &*app.attributes(snapshot)?.1, scope)?;
+    let view = member_view(snapshot, member, &app.attributes(snapshot)?.1, scope)?;
     Ok(view.map(|view| Found {
         member,
         row,

@@ -154,7 +154,7 @@ async fn list(
     let page = timeline_page(
         &snapshot,
         found.member,
-        &*shared.attributes(&snapshot)?.1,
+        &shared.attributes(&snapshot)?.1,
         &caller.scope,
         &filter,
         limit,
