@@ -29,6 +29,10 @@ pub enum What {
     Restart,
     /// Appends to the segment log, without HTTP.
     Log,
+    /// The identity machine, without log and HTTP.
+    Identity,
+    /// The profile machine, without log and HTTP.
+    Profile,
     /// Admission and decoding, without HTTP.
     Decode,
     /// Generating the load, without a server.
@@ -117,6 +121,8 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Apply => apply::run(options, &dir.0, &mut table).await?,
         What::Restart => restart::run(options, &dir.0, &mut table).await?,
         What::Log => parts::log(&dir.0, options.seconds, &mut table)?,
+        What::Identity => parts::identity(&dir.0, options.people, &mut table)?,
+        What::Profile => parts::profile(options.events, &mut table),
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
     }

@@ -119,3 +119,43 @@ pub(super) fn generate(options: &BenchOptions, table: &mut Table) {
         "k/s",
     );
 }
+
+/// The identity machine over members with three identifiers each.
+pub(super) fn identity(dir: &Path, members: u32, table: &mut Table) -> Result<(), BenchError> {
+    let dir = dir.join("identity");
+    std::fs::create_dir_all(&dir).map_err(BenchError::io("making the folder"))?;
+    let figures = cdp::identity::bench::run(members, &dir).map_err(BenchError::Part)?;
+    table.row("identifiers", figures.identifiers as f64, "");
+    table.row("new members", figures.new_members_per_s / 1e3, "k/s");
+    table.row("  longest batch of 2,048", figures.longest_batch_ms, "ms");
+    let known = figures.known_events_per_s / 1e3;
+    table.row("events of known members", known, "k/s");
+    let resolves = figures.resolves_per_s / 1e3;
+    table.goal("owners of identifiers found", resolves, "k/s", ">= 500");
+    table.row("memory of an identifier", figures.bytes_per_identifier, "B");
+    let (seconds, bytes) = figures.checkpoint;
+    table.row("first checkpoint", seconds * 1e3, "ms");
+    table.row("  written", bytes as f64 / 1e6, "MB");
+    table.row("files opened and checked", figures.open_s * 1e3, "ms");
+    Ok(())
+}
+
+/// The profile machine with rows in memory.
+pub(super) fn profile(events: u64, table: &mut Table) {
+    /// All events are made before the first is applied: some hundreds of megabytes.
+    const EVENTS_MAX: u64 = 300_000;
+    let report = cdp::profile::bench::bench(events.min(EVENTS_MAX) as usize);
+    table.row("events", report.events as f64, "");
+    table.row("applied", report.apply_ns / 1e3, "us/event");
+    table.row(
+        "  of it, read from its bytes",
+        report.decode_ns / 1e3,
+        "us/event",
+    );
+    table.row("changed rows written", report.encode_ns / 1e3, "us/event");
+    table.row("rows read", report.reads, "/event");
+    table.row("rows written", report.rows, "/event");
+    table.row("bytes of rows written", report.row_bytes, "B/event");
+    table.row("a member's facts", report.cell_bytes, "B");
+    table.row("a timeline row", report.timeline_bytes, "B");
+}

@@ -36,6 +36,8 @@ impl Table {
             What::Apply => "events over HTTP, applied",
             What::Restart => "ready after kill -9",
             What::Log => "appends to the segment log",
+            What::Identity => "the identity machine in this process",
+            What::Profile => "the profile machine in this process",
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
         };

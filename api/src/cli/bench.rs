@@ -74,6 +74,10 @@ enum Choice {
     Restart,
     /// Appends to the segment log, without HTTP
     Log,
+    /// The identity machine, without log and HTTP
+    Identity,
+    /// The profile machine, without log and HTTP
+    Profile,
     /// Admission and decoding, without HTTP
     Decode,
     /// Generating the load, without a server
@@ -87,6 +91,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Apply => What::Apply,
         Choice::Restart => What::Restart,
         Choice::Log => What::Log,
+        Choice::Identity => What::Identity,
+        Choice::Profile => What::Profile,
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
     };
