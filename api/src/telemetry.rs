@@ -10,9 +10,13 @@ const SECONDS: &[f64] = &[
     0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
 ];
 
+/// The row store's library tells of every table that it opens; a filter of one's own may ask for that again.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 /// Starts logging. A second call in one process (tests) changes nothing.
 pub fn start_logs(filter: &str, json: bool) {
-    let filter = EnvFilter::try_new(filter).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

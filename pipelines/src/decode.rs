@@ -1,8 +1,10 @@
 //! The port between identity and ingest: raw records are read by the decoders that admitted them.
 
 use actors::machine::{Personal, Record};
+use actors::model::{BrandId, Fault, SourceId, Time};
 use cdp::control::{self, Control};
 use cdp::identity::port::{RawDecoder, RawInput, Reject};
+use ingest::raw::RawError;
 use ingest::{RawRecord, Verdict};
 
 /// Schema of raw events in the raw log; the stored form has a version of its own.
@@ -39,8 +41,15 @@ impl RawDecoder for Decoder {
                 None => RawInput::Unknown,
             };
         }
-        let Some(raw) = from_record(record) else {
+        let Personal::Open(personal) = &record.personal else {
             return RawInput::Unknown;
+        };
+        if record.schema != RAW_EVENT {
+            return RawInput::Unknown;
+        }
+        let raw = match RawRecord::from_parts(&record.envelope, personal) {
+            Ok(raw) => raw,
+            Err(error) => return RawInput::Rejected(unreadable(&error)),
         };
         let found = match &raw.verdict {
             Verdict::Rejected(reject) => Err(reject.clone()),
@@ -60,5 +69,46 @@ impl RawDecoder for Decoder {
                 received: raw.received,
             }),
         }
+    }
+}
+
+/// A record that does not read is no record of no use: it waits as a dead letter for a version that reads it.
+fn unreadable(error: &RawError) -> Reject {
+    Reject {
+        code: error.code().into(),
+        reason: error.to_string().into(),
+        field: None,
+        message_id: "".into(),
+        source: SourceId(0),
+        brand: BrandId(0),
+        received: Time(0),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actors::machine::RecordAt;
+    use actors::model::ShardId;
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn a_record_of_a_newer_version_is_a_dead_letter_and_an_erased_one_is_not() {
+        let record = |envelope: &'static [u8], personal| Record {
+            at: RecordAt::default(),
+            schema: RAW_EVENT,
+            shard: ShardId(0),
+            envelope: Bytes::from_static(envelope),
+            personal,
+        };
+        let open = || Personal::Open(Bytes::from_static(b"x"));
+        let code = |record: &Record| match Decoder.decode(record) {
+            RawInput::Rejected(reject) => reject.code.to_string(),
+            other => format!("{other:?}"),
+        };
+        assert_eq!(code(&record(&[250], open())), "raw_newer");
+        assert_eq!(code(&record(&[1], open())), "raw_damaged");
+        assert_eq!(code(&record(&[1], Personal::Erased)), "Unknown");
     }
 }
