@@ -3,5 +3,6 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    actors::crash::arm();
     api::cli::main()
 }
