@@ -25,6 +25,7 @@ mod system;
 mod unit;
 mod write_behind;
 
+pub use chain::reserved;
 pub use check::Checked;
 pub use dump::DumpError;
 pub use error::StoreError;

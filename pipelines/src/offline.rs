@@ -15,7 +15,7 @@ use actors::runtime::restore;
 use actors::runtime::rows::DiskRows;
 use actors::runtime::runner::{RowCache, Shared};
 use actors::seal::KeyRing;
-use actors::store::{RowStore, Snapshot, StoreConfig, WriteBehindConfig};
+use actors::store::{RowStore, Snapshot, StoreConfig, WriteBehindConfig, reserved};
 use cdp::identity::row::{self, IdentRow, MemberRow};
 
 use crate::layout::Layout;
@@ -133,7 +133,7 @@ pub fn digest_facts(rows: &dyn Rows) -> Result<Digest, RowsError> {
 /// Digest over all rows of a snapshot.
 pub fn digest_state(rows: &Snapshot) -> Result<Digest, RowsError> {
     let mut hash = blake3::Hasher::new();
-    for space in 0..=u8::MAX {
+    for space in (0..=u8::MAX).filter(|space| !reserved(Space(*space))) {
         rows.scan(Space(space), &[], &mut |key, value| {
             hash.update(&[space]);
             hash.update(&(key.len() as u64).to_le_bytes());

@@ -18,8 +18,8 @@ pub(super) const KEYSPACES: usize = 8;
 /// The last space of each keyspace is the store's own.
 const OWN: u8 = 0x1f;
 
-/// Whether a space belongs to the store itself.
-pub(super) fn reserved(space: Space) -> bool {
+/// Whether a space belongs to the store itself: how it was written there differs between stores of equal rows.
+pub fn reserved(space: Space) -> bool {
     space.0 & OWN == OWN
 }
 
