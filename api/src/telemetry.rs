@@ -1,5 +1,6 @@
 //! Logs on standard error and the metrics of `/metrics`.
 
+use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
@@ -19,6 +20,7 @@ pub fn start_logs(filter: &str, json: bool) {
         .unwrap_or_else(|_| EnvFilter::new(format!("{QUIET},info")));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);
     // Fails when a subscriber is there already, which then stays.
     let _ = if json {
