@@ -62,7 +62,7 @@ keys! {
     "manual_clock", Kind::Flag, "false", false, "for tests: the clock stands still until PUT /api/v1/clock";
     "lag_events_max", Kind::Number(1_000, 100_000_000), "400000", false, "acknowledged events that may wait to be applied before HTTP answers 429";
     "log.format", Kind::Word(&["text", "json"]), "text", false, "form of log lines on standard error";
-    "log.filter", Kind::LogFilter, "info,fjall=warn,lsm_tree=warn", false, "which log lines, e.g. info,api=debug";
+    "log.filter", Kind::LogFilter, "info", false, "which log lines, e.g. info,api=debug";
     "http.connections_max", Kind::Number(1, 1_000_000), "4096", false, "connections open at once; more are refused with 503";
     "http.head_timeout_s", Kind::Number(1, 600), "30", false, "seconds for a request's head to arrive, and for an idle connection";
     "http.body_timeout_s", Kind::Number(1, 3_600), "30", false, "seconds for a request's body to arrive";

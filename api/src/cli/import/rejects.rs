@@ -15,7 +15,9 @@ pub struct Rejects {
     count: u64,
     /// Bytes after each row of this run, so that a group's part can be told from what came behind it.
     marks: Vec<u64>,
+    /// Rows and bytes that an earlier run left.
     before: u64,
+    before_bytes: u64,
 }
 
 impl Rejects {
@@ -28,6 +30,7 @@ impl Rejects {
             count: 0,
             marks: Vec::new(),
             before: 0,
+            before_bytes: 0,
         };
         if bytes == 0 {
             match std::fs::remove_file(path) {
@@ -43,6 +46,7 @@ impl Rejects {
         file.seek(SeekFrom::End(0))?;
         rejects.count = rejects.before;
         rejects.bytes = bytes;
+        rejects.before_bytes = bytes;
         rejects.file = Some(BufWriter::new(file));
         Ok(rejects)
     }
@@ -94,7 +98,7 @@ impl Rejects {
     pub fn bytes_at(&self, count: u64) -> u64 {
         let of_this_run = count.saturating_sub(self.before);
         match usize::try_from(of_this_run) {
-            Ok(0) | Err(_) => 0,
+            Ok(0) | Err(_) => self.before_bytes,
             Ok(rows) => self.marks.get(rows - 1).copied().unwrap_or(self.bytes),
         }
     }

@@ -16,6 +16,7 @@ fn rejects_are_cut_back_to_what_is_durable() {
 
     let mut again = Rejects::open(&path, durable).unwrap();
     assert_eq!(again.count(), 1);
+    assert_eq!(again.bytes_at(1), durable, "what an earlier run left stays");
     again.add(9, "row_columns", None, "=1+1", b"x").unwrap();
     assert_eq!(again.finish().unwrap(), 2);
     let text = std::fs::read_to_string(&path).unwrap();
