@@ -22,8 +22,8 @@ impl Default for Limits {
         Limits {
             // Twice the largest groups that the log writes at once; more would only queue.
             bytes_in_flight_max: 64 << 20,
-            // About ten seconds of applying on two cores: what `Retry-After` can promise.
-            lag_records_max: 400_000,
+            // About half a minute of applying on two cores. It is disk that a burst takes meanwhile, not memory.
+            lag_records_max: 1_000_000,
         }
     }
 }
