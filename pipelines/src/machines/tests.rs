@@ -35,7 +35,11 @@ impl Machines for Cdp {
                     dir: self.dir.path().join("identity"),
                     key: [7; 32],
                     decoder: Box::new(Decoder),
-                    dedup: Dedup::default(),
+                    // Longer than the world's clock can run away: a repeat behind the window counts again, rightly.
+                    dedup: Dedup {
+                        window_days: 20,
+                        ..Dedup::default()
+                    },
                 },
                 rows,
             ),
