@@ -5,6 +5,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tests::need::{self, Missing};
@@ -175,26 +177,57 @@ fn survives_429(test: &str, sdk: &Sdk) {
     let Some(command) = need::or_skip(test, (sdk.command)()) else {
         return;
     };
-    // Workers that do nothing for the first turns, and the smallest lag allowed: the second thousand must wait.
+    // Workers that are slow for their first turns, the smallest lag allowed, and somebody else who sends all he can.
     let options = Options::default()
         .set("lag_events_max", "1000")
-        .env("FAILPOINTS", "worker-turn=100*sleep(100)->off");
+        .env("FAILPOINTS", "worker-turn=500*sleep(50)->off");
     let sandbox = Sandbox::start_with(options);
     let key = sandbox.source("sdk");
-    let filler: Vec<Value> = (0..1_500)
-        .map(|number| {
-            serde_json::json!({"message_id": format!("filler-{number}"), "type": "track", "name": "filled",
-                "time": "2026-03-01T08:00:00+08:00", "identifiers": [format!("device_id:d{number}")]})
+    let stop = Arc::new(AtomicBool::new(false));
+    let full = Arc::new(AtomicBool::new(false));
+    let other = {
+        let (stop, full, http) = (stop.clone(), full.clone(), sandbox.base());
+        let key = tests::http::basic(&key);
+        std::thread::spawn(move || {
+            let http = tests::Http::new(&http, Some(key));
+            let mut sent = 0;
+            while !stop.load(Ordering::Acquire) {
+                let events: Vec<Value> = (sent..sent + 400).map(visit).collect();
+                let answer = http.json("POST", "/v1/events", &events.into());
+                match answer.status {
+                    200 => sent += 400,
+                    429 => full.store(true, Ordering::Release),
+                    status => panic!("{status} {}", answer.text()),
+                }
+                tests::wait::pause();
+            }
         })
-        .collect();
-    sandbox.send(&key, &filler.into());
-    Client::start(command, &sandbox, &key, sdk.options).delivered();
-    let metrics = sandbox.http().get("/metrics").text();
+    };
+    tests::wait::until("the server to be full", || {
+        full.load(Ordering::Acquire).then_some(())
+    });
+    let mut client = Client::start(command, &sandbox, &key, sdk.options);
+    client.delivered();
+    stop.store(true, Ordering::Release);
+    other.join().expect("the other sender is valid, too");
     assert!(
-        metrics.contains("429"),
-        "nobody was told to slow down: the test proves nothing\n{metrics}"
+        told_to_slow_down(&sandbox.http().get("/metrics").text()),
+        "the SDK was never told to slow down: the test proves nothing"
     );
     check(&sandbox, sdk);
+}
+
+/// A visit of somebody who is no member.
+fn visit(number: usize) -> Value {
+    serde_json::json!({"message_id": format!("other-{number}"), "type": "track", "name": "visited",
+        "time": "2026-03-01T08:00:00+08:00", "identifiers": [format!("device_id:d{number}")]})
+}
+
+/// Whether the tracking API answered 429.
+fn told_to_slow_down(metrics: &str) -> bool {
+    metrics
+        .lines()
+        .any(|line| line.contains("/v1/batch") && line.contains("\"429\""))
 }
 
 macro_rules! sdk_tests {
