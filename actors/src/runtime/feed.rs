@@ -60,6 +60,14 @@ pub struct Feeds {
 }
 
 impl Feeds {
+    /// End of a partition of a unit's input log.
+    pub fn end(&self, unit: Unit, partition: PartitionId) -> Offset {
+        match unit.kind {
+            UnitKind::Identity => self.raw.end(partition),
+            UnitKind::Member => self.results.end(partition),
+        }
+    }
+
     /// Feeds over the two logs. `partitions` is the number of member partitions.
     pub fn new(
         raw: Arc<dyn Log>,

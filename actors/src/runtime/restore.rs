@@ -8,7 +8,7 @@ use super::core::{UnitCore, read_state};
 use super::feed::{FeedError, RESULTS};
 use super::runner::Shared;
 use crate::machine::{Machines, RowsError};
-use crate::model::{ErrorKind, Fault, Offset, Unit};
+use crate::model::{ErrorKind, Fault, Offset, PartitionId, Unit};
 use crate::store::Committed;
 
 /// Why a unit cannot be restored.
@@ -43,6 +43,21 @@ pub enum RestoreError {
         /// End of the log.
         log: Offset,
     },
+    /// A unit has consumed more than its input log holds: what would be appended there next would never be decided.
+    #[error(
+        "{unit} has consumed partition {partition} up to {consumed} but the log ends at {log}: the log was cut or replaced; \
+         restore the newest backup"
+    )]
+    InputBehind {
+        /// The unit.
+        unit: Unit,
+        /// Partition of its input.
+        partition: PartitionId,
+        /// Next offset that it expects.
+        consumed: Offset,
+        /// End of the log.
+        log: Offset,
+    },
 }
 
 impl Fault for RestoreError {
@@ -51,7 +66,9 @@ impl Fault for RestoreError {
             RestoreError::Feed(error) => error.kind(),
             RestoreError::Rows(error) => error.kind(),
             RestoreError::Machine { .. } => ErrorKind::Internal,
-            RestoreError::KeyGone(_) | RestoreError::LogBehind { .. } => ErrorKind::Corrupt,
+            RestoreError::KeyGone(_)
+            | RestoreError::LogBehind { .. }
+            | RestoreError::InputBehind { .. } => ErrorKind::Corrupt,
         }
     }
     fn code(&self) -> &'static str {
@@ -61,6 +78,7 @@ impl Fault for RestoreError {
             RestoreError::Machine { .. } => "machine_restore",
             RestoreError::KeyGone(_) => "result_key_gone",
             RestoreError::LogBehind { .. } => "log_behind_store",
+            RestoreError::InputBehind { .. } => "log_behind_unit",
         }
     }
 }
@@ -100,6 +118,17 @@ pub fn unit(
 ) -> Result<UnitCore, RestoreError> {
     let rows = shared.store.rows();
     let state = read_state(&*rows, unit)?.unwrap_or_default();
+    for (&partition, &consumed) in &state.consumed {
+        let log = shared.feeds.end(unit, partition);
+        if log < consumed {
+            return Err(RestoreError::InputBehind {
+                unit,
+                partition,
+                consumed,
+                log,
+            });
+        }
+    }
     let broken = |what: String| RestoreError::Machine { unit, what };
     let mut made = machines.make(unit, &*rows).map_err(broken)?;
     if let Some(from) = made.absorbed {
