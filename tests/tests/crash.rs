@@ -155,7 +155,12 @@ fn kill_at(name: &str, passed: usize) -> usize {
     boot_quickly(&mut sandbox);
     let key = sandbox.source("load");
     sandbox.stop();
-    set(&mut sandbox, &format!("{passed}*off->return"));
+    // To `fail`, zero times is for ever.
+    let skip = match passed {
+        0 => String::new(),
+        times => format!("{times}*off->"),
+    };
+    set(&mut sandbox, &format!("{skip}return"));
     let started = sandbox.try_boot();
     let mut load = Load::start(Plan::SMALL, &sandbox.base(), &key);
     let mut killed = started.is_err();

@@ -369,6 +369,8 @@ fn row_28_a_worker_that_dies_is_rebuilt() {
 #[test]
 fn row_29_a_slow_consumer_means_429_and_bounded_memory() {
     const LAG_MAX: usize = 1_000;
+    /// The process without any load has about a tenth of it.
+    const RESIDENT_MIB_MAX: u64 = 1_024;
     let options = Options::default()
         .set("lag_events_max", &LAG_MAX.to_string())
         .env("FAILPOINTS", "worker-turn=30*sleep(200)->off");
@@ -400,9 +402,19 @@ fn row_29_a_slow_consumer_means_429_and_bounded_memory() {
         told > 0,
         "nobody was told to slow down: the test proves nothing"
     );
+    let resident = resident_mib(sandbox.pid());
+    assert!(resident < RESIDENT_MIB_MAX, "{resident} MiB");
     let stats = sandbox.stats();
     assert_eq!(stats["applied"], sent, "{stats}");
     assert!(sandbox.stop().success());
+}
+
+/// Memory of a process.
+fn resident_mib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok());
+    kib.expect("Linux says so") / 1_024
 }
 
 #[test]

@@ -10,10 +10,10 @@ mod walk;
 
 pub use mask::mask;
 pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
-pub use orders::{OrderPage, OrderView, order_page};
+pub use orders::{OrderPage, OrderView, is_order_cursor, order_page};
 pub use timeline::{
     Change, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,
-    timeline_page,
+    is_timeline_cursor, timeline_page,
 };
 
 use actors::machine::{Rows, RowsError, Space};

@@ -4,7 +4,7 @@ use actors::model::{EventKind, FieldClass, MemberId, Place, RawJson, Scope, Time
 use axum::Json;
 use axum::extract::State;
 use cdp::profile::row::{Flags, What};
-use cdp::profile::view::{TimelineFilter, TimelineItem, timeline_page};
+use cdp::profile::view::{TimelineFilter, TimelineItem, is_timeline_cursor, timeline_page};
 use cdp::routed::EventBody;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -14,6 +14,7 @@ use super::orders::word;
 use super::view::shown;
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::http::page::cursor_form;
 use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, doc};
 
 pub fn routes(tag: &'static str) -> Routes {
@@ -149,6 +150,11 @@ async fn list(
         cursor: query.cursor,
     };
     let limit = paging.limit()?;
+    if let Some(cursor) = &paging.cursor
+        && !is_timeline_cursor(cursor)
+    {
+        return Err(cursor_form());
+    }
     let snapshot = shared.snapshot()?;
     let found = super::by_id(&shared, &snapshot, &caller.scope, &id)?;
     let page = timeline_page(

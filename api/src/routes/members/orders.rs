@@ -3,13 +3,14 @@
 use actors::model::UnitPrice;
 use axum::Json;
 use axum::extract::State;
-use cdp::profile::view::{OrderView, order_page};
+use cdp::profile::view::{OrderView, is_order_cursor, order_page};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::view::amount;
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::http::page::cursor_form;
 use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, doc};
 
 pub fn routes(tag: &'static str) -> Routes {
@@ -92,6 +93,11 @@ async fn list(
         limit: query.limit,
         cursor: query.cursor,
     };
+    if let Some(cursor) = &paging.cursor
+        && !is_order_cursor(cursor)
+    {
+        return Err(cursor_form());
+    }
     let page = order_page(
         &snapshot,
         found.member,

@@ -31,7 +31,7 @@ pub struct OrderPage {
 
 /// Orders by their time, newest first. Heads of all orders are read, lines only of those shown.
 ///
-/// A cursor that is not ours begins at the top.
+/// A cursor that is not ours begins at the top; [`is_order_cursor`] tells before.
 pub fn order_page(
     rows: &dyn Rows,
     member: MemberNo,
@@ -77,6 +77,11 @@ pub fn order_page(
         }
     }
     Ok(OrderPage { items, next_cursor })
+}
+
+/// Whether a text is a cursor of [`order_page`].
+pub fn is_order_cursor(text: &str) -> bool {
+    read_cursor(text).is_some()
 }
 
 fn read_cursor(text: &str) -> Option<(Time, IdentNo)> {

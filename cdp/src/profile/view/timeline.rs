@@ -88,8 +88,13 @@ pub struct HistoryItem {
     pub position: Position,
 }
 
+/// Whether a text is a cursor of [`timeline_page`].
+pub fn is_timeline_cursor(text: &str) -> bool {
+    read_cursor(text).is_some()
+}
+
 /// A page of the timeline, newest first. Pages are stable: what arrives later never shifts what comes behind a cursor.
-/// A cursor that is not ours begins at the top.
+/// A cursor that is not ours begins at the top; [`is_timeline_cursor`] tells before.
 pub fn timeline_page(
     rows: &dyn Rows,
     member: MemberNo,
