@@ -110,6 +110,7 @@ table! {
     "dump_damaged"          500 "Take another backup."
     "dump_io"               500 "A backup cannot be read or written; details are in the log."
     "log_behind_store"      500 "The result log is older than the rows: restore a backup of both."
+    "log_behind_unit"       500 "A log is older than what was decided from it: restore a backup of all logs."
     "machine_restore"       500 "A unit cannot be restored; details are in the log of the server."
     "memory_file_io"        500 "Identity's files cannot be read or written; details are in the log."
     "replay_differs"        500 "The replay decided otherwise; details are in the message."
