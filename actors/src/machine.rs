@@ -306,6 +306,11 @@ pub trait Machine: Send {
         let _ = at;
         Ok(())
     }
+
+    /// Waits until no checkpoint is being written, and says how the last one went. Called before a process ends.
+    fn checkpoint_wait(&mut self) -> Result<(), String> {
+        Ok(())
+    }
 }
 
 /// A machine as it comes from its maker.

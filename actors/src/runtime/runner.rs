@@ -211,6 +211,11 @@ impl Runner {
         Some(self.core.machine_mut().checkpoint(at).map(|()| at))
     }
 
+    /// Waits until the machine's memory is on disk.
+    pub fn checkpoint_wait(&mut self) -> Result<(), String> {
+        self.core.machine_mut().checkpoint_wait()
+    }
+
     /// Does what can be done now. `decide` false: only finishes what is on its way (drain).
     pub fn turn(&mut self, now: Time, decide: bool) -> Result<Turn, RunError> {
         let mut moved = self.take_commit()?;

@@ -195,9 +195,20 @@ impl Worker {
             .iter()
             .all(|slot| slot.runner.settled() || slot.state == Running::Stopped);
         if self.draining && settled {
+            // One may be under way; the last one must be whole before the process ends.
+            self.checkpoint_wait();
             self.checkpoint();
+            self.checkpoint_wait();
             if let Some(answer) = self.drained.take() {
                 answer();
+            }
+        }
+    }
+
+    fn checkpoint_wait(&mut self) {
+        for slot in &mut self.units {
+            if let Err(error) = slot.runner.checkpoint_wait() {
+                tracing::error!(unit = %slot.runner.unit(), error, "checkpoint failed");
             }
         }
     }

@@ -147,6 +147,10 @@ impl Machine for IdentityMachine {
         }
         Ok(())
     }
+
+    fn checkpoint_wait(&mut self) -> Result<(), String> {
+        self.wait_for_checkpoint()
+    }
 }
 
 impl Drop for IdentityMachine {
