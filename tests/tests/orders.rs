@@ -27,10 +27,11 @@ struct Whole {
 fn csv() -> Result<PathBuf, Missing> {
     let parquet = tools::shared("online_retail.parquet")?;
     let python = tools::python(&["pyarrow.csv", "pyarrow.parquet"])?;
-    let csv = std::env::temp_dir().join(format!(
-        "tributary-online-retail-{}.csv",
-        std::process::id()
-    ));
+    // In the target folder, begun anew by each run: nothing of it stays in the machine's temporary folder.
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("orders");
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).expect("the target folder can be written");
+    let csv = folder.join("online_retail.csv");
     let done = Command::new(python)
         .arg(tools::script("parquet_to_csv.py"))
         .arg(&parquet)
