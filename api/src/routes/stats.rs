@@ -45,7 +45,7 @@ pub struct StatsAnswer {
     pub duplicates: i64,
     /// Events that could not be taken.
     pub dead_letters: i64,
-    /// Acknowledged records that are not applied yet.
+    /// Acknowledged records that identity has not consumed yet; members apply what it sends a moment later.
     pub lag: u64,
     /// Members.
     pub members: i64,
