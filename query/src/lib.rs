@@ -1,0 +1,1 @@
+//! Every read over many rows: the lake of events, full-text search over members.
