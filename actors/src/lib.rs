@@ -6,6 +6,7 @@
 
 pub mod crash;
 pub mod disk;
+pub mod history;
 pub mod log;
 pub mod machine;
 pub mod memfile;
