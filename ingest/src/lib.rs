@@ -16,6 +16,7 @@ pub mod fuzz;
 pub mod limits;
 pub mod place;
 pub mod raw;
+pub mod region;
 
 mod admit;
 mod decode;

@@ -696,11 +696,11 @@ fn own_orders_keep_every_digit() {
 
 #[test]
 fn scans_have_code_role_and_place() {
-    let event = other(Protocol::Scan, r#"{"message_id":"s","code":"C1","identifiers":["openid@wx:o"],"device":"d","campaign":"c","place":{"lat":31.17530398364597,"lon":121.531541859215,"datum":"GCJ-02","accuracy_m":30},"properties":{"store":"S9"}}"#).remove(0).expect("a scan");
+    let event = other(Protocol::Scan, r#"{"message_id":"s","code":"C1","identifiers":["openid@wx:o"],"device":"d","campaign":"c","place":{"lat":31.17530398364597,"lon":121.531541859215,"datum":"GCJ-02","accuracy_m":30,"source":"gps"},"properties":{"store":"S9"}}"#).remove(0).expect("a scan");
     assert_eq!(identifiers(&event), ["openid@wx:o", "device_id:d"]);
     assert_eq!(
         json(&event.properties),
-        r#"{"store":"S9","code":"C1","role":"consumer","campaign":"c","device":"d"}"#
+        r#"{"store":"S9","code":"C1","role":"consumer","campaign":"c","device":"d","region":{"code":"310115","province":"上海市","city":"上海市","district":"浦东新区","dataset":"cn-2026-07"},"place_source":"gps"}"#
     );
     let place = event.place.expect("a place");
     assert!((place.lat - 31.1774276).abs() < 1e-6 && (place.lon - 121.5272106).abs() < 1e-6);

@@ -14,14 +14,16 @@
 
 use std::borrow::Cow;
 
-use actors::model::{Event, EventKind, Place};
+use actors::model::{Event, EventKind, Place, RawJson};
 
 use super::{
-    Identifiers, blank, event_name, id_text, kept, nobody, object, order, unknown, wrong_type,
+    Identifiers, blank, event_name, id_text, kept, nobody, object, order, unknown, written,
+    wrong_type,
 };
 use crate::admit::{Common, Head, Intake};
-use crate::json::{self, Value};
+use crate::json::{self, ObjectWriter, Value};
 use crate::place::{self, Datum};
+use crate::region;
 use crate::{AdmitError, RawRecord, Reject, RejectCode, time};
 
 /// Splits a request of our own JSON (events or scans) into events; true for a batch.
@@ -237,7 +239,10 @@ pub(crate) fn event(
     event.traits = kept(fields.traits, "traits")?;
     event.properties = kept(fields.properties, "properties")?;
     event.context = kept(fields.context, "context")?;
-    event.place = read_place(fields.place)?;
+    if let Some(placed) = read_place(fields.place)? {
+        event.place = Some(placed.place);
+        event.properties = placed.into_properties(event.properties);
+    }
     Ok(event)
 }
 
@@ -250,12 +255,39 @@ pub(crate) fn somebody(event: &Event) -> Result<(), Reject> {
     Ok(())
 }
 
-/// `{"lat","lon","datum","accuracy_m"}`, converted to WGS-84.
-pub(crate) fn read_place(raw: &str) -> Result<Option<Place>, Reject> {
+/// A place as sent: where, and how it was found.
+pub(crate) struct Placed {
+    /// In WGS-84.
+    pub place: Place,
+    /// How it was found, in the sender's word: `gps`, `wifi`, `ip`, `store` …
+    source: Option<String>,
+}
+
+impl Placed {
+    /// `properties` with what the place says: its district (`region`) and how it was found (`place_source`).
+    pub fn into_properties(self, properties: Option<RawJson>) -> Option<RawJson> {
+        let mut facts = ObjectWriter::new();
+        if let Some(region) = region::find(self.place.lat, self.place.lon) {
+            facts.raw("region", &region.to_json());
+        }
+        if let Some(source) = &self.source {
+            facts.text("place_source", source);
+        }
+        match properties {
+            _ if facts.is_empty() => properties,
+            None => written(&facts.finish()),
+            Some(given) => written(&json::merge(given.as_str(), &facts.finish())),
+        }
+    }
+}
+
+/// `{"lat","lon","datum","accuracy_m","source"}`, converted to WGS-84.
+pub(crate) fn read_place(raw: &str) -> Result<Option<Placed>, Reject> {
     let Some(text) = object(raw, "place")? else {
         return Ok(None);
     };
     let (mut lat, mut lon, mut accuracy) = (None, None, None);
+    let mut source = None;
     let mut datum = Datum::Wgs84;
     for (name, raw) in json::members(text) {
         let field = || format!("place.{name}");
@@ -286,7 +318,8 @@ pub(crate) fn read_place(raw: &str) -> Result<Option<Place>, Reject> {
                     _ => return Err(wrong_type(field(), "text")),
                 }
             }
-            _ => return Err(unknown(field(), "lat, lon, datum, accuracy_m")),
+            "source" => source = id_text(raw, &field())?.map(Cow::into_owned),
+            _ => return Err(unknown(field(), "lat, lon, datum, accuracy_m, source")),
         }
     }
     let (Some(lat), Some(lon)) = (lat, lon) else {
@@ -300,7 +333,7 @@ pub(crate) fn read_place(raw: &str) -> Result<Option<Place>, Reject> {
         .map(|metres| metres as f32)
         .filter(|metres| metres.is_finite() && *metres >= 0.0);
     match place::place(lat, lon, datum, accuracy) {
-        Some(place) => Ok(Some(place)),
+        Some(place) => Ok(Some(Placed { place, source })),
         None => Err(Reject::at(
             RejectCode::PlaceRange,
             "place",

@@ -3,9 +3,10 @@
 //! ```json
 //! {"message_id": "s-1", "code": "https://t.cn/01/06901234567892/21/A1", "role": "consumer",
 //!  "time": "2026-11-22T09:50:41+08:00", "identifiers": ["openid@wxabc:o1"],
-//!  "place": {"lat": 31.23, "lon": 121.47, "datum": "gcj02", "accuracy_m": 30},
+//!  "place": {"lat": 31.23, "lon": 121.47, "datum": "gcj02", "accuracy_m": 30, "source": "gps"},
 //!  "device": "d1", "campaign": "spring", "properties": {"store": "S9"}}
 //! ```
+//! The district of the place becomes the property `region` (see [`crate::region`]), how it was found `place_source`.
 //! A consumer's `device` is also a `device_id`, the weakest identifier; that of a till or a PDA belongs to nobody.
 
 use actors::model::{Event, EventKind};
@@ -110,7 +111,6 @@ pub(crate) fn read(record: &RawRecord, body: &str, role: Option<&str>) -> Result
         identifiers.add("device_id", "", device, "device")?;
     }
     event.identifiers = identifiers.finish();
-    event.place = own::read_place(fields.place)?;
     event.context = kept(fields.context, "context")?;
 
     let mut facts = ObjectWriter::new();
@@ -126,6 +126,10 @@ pub(crate) fn read(record: &RawRecord, body: &str, role: Option<&str>) -> Result
         Some(given) => written(&json::merge(given, &facts)),
         None => written(&facts),
     };
+    if let Some(placed) = own::read_place(fields.place)? {
+        event.place = Some(placed.place);
+        event.properties = placed.into_properties(event.properties);
+    }
     Ok(event)
 }
 
