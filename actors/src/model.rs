@@ -15,8 +15,8 @@ pub use event::{
     Event, EventKind, OrderChange, OrderLine, OrderStatus, Place, RawJson, RawJsonError,
 };
 pub use id::{
-    BrandId, IdSpace, IdentNo, MemberId, MemberNo, Offset, PartitionId, Position, SHARDS, ShardId,
-    SourceId, Token, Unit, UnitKind,
+    BrandId, IdSpace, IdentNo, MemberId, MemberNo, Offset, PartitionId, Position, SHARDS,
+    SegmentId, ShardId, SourceId, TagId, Token, Unit, UnitKind,
 };
 pub use identifier::{Identifier, IdentifierError};
 pub use money::{Currency, Money, MoneyError, UnitPrice};

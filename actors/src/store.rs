@@ -36,7 +36,7 @@ pub use rows::{Opened, RowStore, StoreConfig};
 pub use snapshot::{Direction, Snapshot};
 pub use system::RowForm;
 pub use unit::{UnitRow, unit_key};
-pub use write_behind::{WriteBehind, WriteBehindConfig};
+pub use write_behind::{Watcher, WriteBehind, WriteBehindConfig};
 
 use std::sync::Arc;
 

@@ -1,12 +1,13 @@
 //! Commands, definitions, timers and marks: records of the raw log's control partition, which identity reads first.
 
 use actors::machine::{Personal, Record};
-use actors::model::{Identifier, MemberNo, ShardId, Time};
+use actors::model::{BrandId, Identifier, MemberNo, SegmentId, ShardId, TagId, Time};
 use actors::raw::RawRecord;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::dead::DeadId;
+use crate::profile::Value;
 
 /// Schema of control records in the raw log (high byte 0x03; raise the low byte for a new version). The whole record is
 /// the personal part where it may name a person, otherwise the envelope.
@@ -48,7 +49,50 @@ pub enum Control {
         /// Which.
         dead: DeadId,
     },
+    /// Members entered or left a segment.
+    Membership(MembershipChange),
+    /// Members got, changed or lost the value of a tag.
+    Tagged(TagChange),
 }
+
+/// Members of one segment whose membership changed, as the audience found it.
+///
+/// A member stands in it once: what changed again is another record. Repeating a record changes nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipChange {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The version of its rule.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Because the rule was edited, or the first computation of it: journeys and webhooks ignore it unless asked.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// Who; `true` entered, `false` left. At most [`CHANGE_MEMBERS_MAX`].
+    pub members: Vec<(MemberNo, bool)>,
+}
+
+/// Members whose value of one tag changed. As [`MembershipChange`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagChange {
+    /// The tag.
+    pub tag: TagId,
+    /// The version of its definition.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Because the definition was edited, or the first computation of it.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// Who; the value from now on, `None` for none. At most [`CHANGE_MEMBERS_MAX`].
+    pub members: Vec<(MemberNo, Option<Value>)>,
+}
+
+/// Members in one record of changes. Identity decides a record as a whole: more would make others wait for milliseconds.
+pub const CHANGE_MEMBERS_MAX: usize = 4_096;
 
 /// An unmerge or a rejoin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,13 +142,15 @@ impl Control {
             .expect("our own types always serialise")
             .into();
         let (envelope, personal) = match self {
-            Control::Unmerge(_) | Control::Rejoin(_) | Control::DeadLetterReplay(_) => {
-                (Bytes::new(), bytes)
-            }
+            Control::Unmerge(_)
+            | Control::Rejoin(_)
+            | Control::DeadLetterReplay(_)
+            | Control::Tagged(_) => (Bytes::new(), bytes),
             Control::Definition(_)
             | Control::TimerFired { .. }
             | Control::EffectMark { .. }
-            | Control::DeadLetterDrop { .. } => (bytes, Bytes::new()),
+            | Control::DeadLetterDrop { .. }
+            | Control::Membership(_) => (bytes, Bytes::new()),
         };
         RawRecord {
             schema: SCHEMA,

@@ -10,13 +10,14 @@
 //!
 //! Writing: [`MemberMachine`]. Reading: [`view`] over any [`actors::machine::Rows`]. Row layouts: [`row`].
 //! Absent on purpose: who belongs to whom (see `identity`), bodies of events (they stay in the result log; a timeline row
-//! points there), tags and segments.
+//! points there), how tags and segments are computed (see `audience`; here is only what came of it: [`concluded`]).
 
 pub mod attribute;
 mod batch;
 pub mod bench;
 pub mod cell;
 mod coerce;
+pub mod concluded;
 mod digest;
 mod handover;
 mod left_out;
@@ -30,6 +31,7 @@ pub mod view;
 
 pub use cell::Cell;
 pub use coerce::VALUE_BYTES_MAX;
+pub use concluded::{Membership, TagValue};
 pub use digest::{DIGEST_BYTES, digest};
 pub use left_out::{ATTRIBUTE_LENGTH, ATTRIBUTE_NAME, ATTRIBUTE_TYPE, ATTRIBUTE_UNKNOWN};
 pub use machine::{Limits, MemberMachine};

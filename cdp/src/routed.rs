@@ -10,7 +10,7 @@
 
 use actors::model::{
     BrandId, EventKind, IdentNo, Identifier, MemberNo, OrderChange, Place, Position, RawJson,
-    SourceId, Time,
+    SegmentId, SourceId, TagId, Time,
 };
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,10 @@ pub mod schema {
     pub const NOTE: u16 = 0x0150;
     /// A definition: JSON of `cdp::definition::Definition`, to every partition.
     pub const DEFINITION: u16 = 0x0160;
+    /// [`super::MembershipPart`].
+    pub const MEMBERSHIP: u16 = 0x0180;
+    /// [`super::TaggedPart`]; the value is the personal part, none for a value that is gone.
+    pub const TAGGED: u16 = 0x0190;
     /// A timer that fires: [`actors::machine::Fired`].
     pub const FIRED: u16 = actors::machine::FIRED;
 }
@@ -186,6 +190,47 @@ pub enum NoteKind {
     Unmerged,
     /// A separation was lifted.
     Rejoined,
+}
+
+/// Members of one shard who entered or left a segment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MembershipPart {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The version of its rule.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Because the rule was edited or computed for the first time.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// The control record.
+    pub cause: Position,
+    /// Member; the fragment under which its timeline shows it, `None` for a number that was absorbed (it keeps no
+    /// timeline); whether it entered.
+    pub members: Vec<(MemberNo, Option<IdentNo>, bool)>,
+}
+
+/// A member whose value of a tag changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaggedPart {
+    /// The member.
+    pub member: MemberNo,
+    /// The fragment under which its timeline shows it; `None` for a number that was absorbed.
+    pub fragment: Option<IdentNo>,
+    /// The tag.
+    pub tag: TagId,
+    /// The version of its definition.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Because the definition was edited or computed for the first time.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// The control record.
+    pub cause: Position,
 }
 
 /// Encodes any of the forms.

@@ -45,6 +45,14 @@ number!(
     MemberNo(u32)
 );
 number!(
+    /// A segment's number, given by the registry; never given again.
+    SegmentId(u32)
+);
+number!(
+    /// A tag's number, given by the registry; never given again.
+    TagId(u32)
+);
+number!(
     /// A virtual shard, below [`SHARDS`].
     ShardId(u16)
 );

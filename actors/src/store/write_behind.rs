@@ -4,8 +4,8 @@
 //! (it sleeps in its writer) is felt here only: the queue fills, [`WriteBehind::push`] waits, admission sees the lag.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -65,7 +65,12 @@ struct Shared {
     durable: Progress,
     paused: AtomicBool,
     rows_written: AtomicU64,
+    watcher: OnceLock<Watcher>,
 }
+
+/// Hears of frames whose rows have just been written, before their position is told. Runs on the write-behind thread:
+/// note and return.
+pub type Watcher = Box<dyn Fn(&[Committed]) + Send + Sync>;
 
 struct Queue {
     frames: VecDeque<Committed>,
@@ -100,6 +105,7 @@ impl WriteBehind {
             durable: Progress::new(durable),
             paused: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
+            watcher: OnceLock::new(),
         });
         let thread = std::thread::Builder::new()
             .name("write-behind".into())
@@ -179,6 +185,12 @@ impl WriteBehind {
     /// Why it stopped, if it did.
     pub fn failure(&self) -> Option<StoreError> {
         self.shared.queue.lock().failed.clone()
+    }
+
+    /// Lets somebody hear of every frame written from now on: whoever sees a position in [`WriteBehind::applied`] knows
+    /// that the watcher has heard of all frames up to it. There is room for one; answers whether it was free.
+    pub fn watch(&self, watcher: Watcher) -> bool {
+        self.shared.watcher.set(watcher).is_ok()
     }
 
     /// Asks for a checkpoint soon; [`WriteBehind::durable`] tells when it has happened. For backup and shutdown.
@@ -289,6 +301,9 @@ fn write(shared: &Shared, frames: &[Committed]) -> Result<(), StoreError> {
     shared
         .rows_written
         .fetch_add(rows as u64, Ordering::Relaxed);
+    if let Some(watcher) = shared.watcher.get() {
+        watcher(frames);
+    }
     shared.applied.advance(frames.last().map(|frame| frame.at));
     Ok(())
 }

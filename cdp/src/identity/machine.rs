@@ -5,6 +5,7 @@
 //! told to shards follow from the same decision.
 
 mod commands;
+mod concluded;
 mod restore;
 
 pub use restore::Found;

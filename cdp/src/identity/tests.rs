@@ -1,6 +1,7 @@
 //! Identity's tests: a table of cases, and random histories against a naive model.
 
 mod cases;
+mod concluded;
 mod naive;
 mod property;
 mod world;

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use actors::machine::{Rows, RowsError, WriteSet};
-use actors::model::{Currency, IdentNo, MemberNo, PartitionId};
+use actors::machine::{Rows, RowsError, Space, WriteSet};
+use actors::model::{Currency, IdentNo, MemberNo, PartitionId, SegmentId, TagId};
 use bytes::Bytes;
 
 use super::cell::Cell;
+use super::concluded::{self, Membership, TagValue};
 use super::moves::Queue;
 use super::order::{Order, Share};
 use super::row::{self, TIMELINE_KEY};
@@ -31,6 +32,8 @@ pub(super) struct Batch {
     /// New rows only: no row is ever changed in place.
     pub timeline: BTreeMap<[u8; TIMELINE_KEY], Bytes>,
     pub queues: BTreeMap<(MemberNo, IdentNo), Slot<Queue>>,
+    pub memberships: BTreeMap<(MemberNo, SegmentId), Slot<Option<Membership>>>,
+    pub tags: BTreeMap<(MemberNo, TagId), Slot<Option<TagValue>>>,
     pub counts: Counts,
     pub definition: Option<Definition>,
     /// Bytes handed over so far.
@@ -140,6 +143,26 @@ impl Batch {
         }
     }
 
+    pub fn membership(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        segment: SegmentId,
+    ) -> Result<&mut Slot<Option<Membership>>, RowsError> {
+        let known = || known(rows, row::MEMBERSHIPS, member, segment.0);
+        slot(self.memberships.entry((member, segment)), known)
+    }
+
+    pub fn tag(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        tag: TagId,
+    ) -> Result<&mut Slot<Option<TagValue>>, RowsError> {
+        let known = || known(rows, row::TAGS, member, tag.0);
+        slot(self.tags.entry((member, tag)), known)
+    }
+
     /// Joins what is known of an order to what its holder knows already, and counts the difference.
     pub fn join_order(
         &mut self,
@@ -204,10 +227,61 @@ impl Batch {
                 out.delete(row::MOVES, key);
             }
         }
+        for ((member, segment), slot) in self.memberships {
+            conclude(row::MEMBERSHIPS, member, segment.0, slot, out);
+        }
+        for ((member, tag), slot) in self.tags {
+            conclude(row::TAGS, member, tag.0, slot, out);
+        }
         if let Some(definition) = self.definition {
             let key = row::definition_key(partition, definition.kind);
             out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
         }
         self.counts.write(out);
+    }
+}
+
+fn known<T: serde::de::DeserializeOwned>(
+    rows: &dyn Rows,
+    space: Space,
+    member: MemberNo,
+    of: u32,
+) -> Result<Option<T>, RowsError> {
+    let row = rows.get(space, &row::concluded_key(member, of))?;
+    row.as_deref().map(concluded::decode).transpose()
+}
+
+fn slot<K: Ord, T>(
+    entry: Entry<'_, K, Slot<Option<T>>>,
+    known: impl FnOnce() -> Result<Option<T>, RowsError>,
+) -> Result<&mut Slot<Option<T>>, RowsError> {
+    Ok(match entry {
+        Entry::Occupied(slot) => slot.into_mut(),
+        Entry::Vacant(free) => {
+            let value = known()?;
+            free.insert(Slot {
+                stored: value.is_some(),
+                value,
+                dirty: false,
+            })
+        }
+    })
+}
+
+fn conclude<T: serde::Serialize>(
+    space: Space,
+    member: MemberNo,
+    of: u32,
+    slot: Slot<Option<T>>,
+    out: &mut WriteSet,
+) {
+    if !slot.dirty {
+        return;
+    }
+    let key = row::concluded_key(member, of).to_vec();
+    if let Some(value) = &slot.value {
+        out.put(space, key, concluded::encode(value));
+    } else if slot.stored {
+        out.delete(space, key);
     }
 }

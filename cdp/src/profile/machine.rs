@@ -285,6 +285,8 @@ impl Machine for MemberMachine {
             schema::CONTINUE => self.go_on(rows, read(record), out),
             schema::DATA => self.data(rows, record, read(record), out),
             schema::DEFINITION => self.definition(rows, record),
+            schema::MEMBERSHIP => self.membership(rows, record, read(record), out),
+            schema::TAGGED => self.tagged(rows, record, read(record), out),
             // The profile sets no timers; other machines of the unit may.
             schema::FIRED => Ok(()),
             _ => unreadable(record),
@@ -304,7 +306,9 @@ impl Machine for MemberMachine {
 
     fn key(&self, record: &Record) -> Option<u64> {
         let member: MemberNo = match record.schema {
-            schema::EVENT | schema::NOTE => postcard::take_from_bytes(&record.envelope).ok()?.0,
+            schema::EVENT | schema::NOTE | schema::TAGGED => {
+                postcard::take_from_bytes(&record.envelope).ok()?.0
+            }
             schema::EXPECT | schema::RELEASE | schema::CONTINUE | schema::DATA => {
                 postcard::take_from_bytes::<(u64, MemberNo)>(&record.envelope)
                     .ok()?

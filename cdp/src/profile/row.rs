@@ -9,13 +9,16 @@
 //! | [`TIMELINE`] | time, raw position, index, all inverted: newest first ([`Suffix`]) | [`TimelineRow`] |
 //! | [`ORDERS`] | `order u32` | [`super::Order`] |
 //! | [`MOVES`] | | [`super::moves::Queue`] |
+//! | [`MEMBERSHIPS`] | `segment u32` instead of the fragment | [`super::Membership`] |
+//! | [`TAGS`] | `tag u32` instead of the fragment | [`super::TagValue`] |
 //! | [`DEFINITIONS`] | instead of all this: `partition u16 \| kind` | JSON of a [`crate::definition::Definition`] |
 //!
 //! Values begin with a version byte.
 
 use actors::machine::{RecordAt, RowsError, Space};
 use actors::model::{
-    BrandId, EventKind, IdentNo, MemberNo, Offset, PartitionId, Position, SourceId, Time,
+    BrandId, EventKind, IdentNo, MemberNo, Offset, PartitionId, Position, SegmentId, SourceId,
+    TagId, Time,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +30,10 @@ use crate::routed::NoteKind;
 pub const CELLS: Space = Space(0x40);
 /// Definitions in force, per partition.
 pub const DEFINITIONS: Space = Space(0x41);
+/// Segments that a member is in.
+pub const MEMBERSHIPS: Space = Space(0x42);
+/// Tags that a member has.
+pub const TAGS: Space = Space(0x43);
 /// What happened, newest first.
 pub const TIMELINE: Space = Space(0x60);
 /// Orders by their holder.
@@ -67,6 +74,11 @@ pub fn whose(key: &[u8]) -> Option<(MemberNo, IdentNo)> {
         MemberNo(u32::from_be_bytes(member)),
         IdentNo(u32::from_be_bytes(fragment)),
     ))
+}
+
+/// Key of a membership or of a tag: what it is of stands where other keys have the fragment.
+pub fn concluded_key(member: MemberNo, of: u32) -> [u8; FRONT] {
+    front(member, IdentNo(of))
 }
 
 /// Key of an order.
@@ -174,7 +186,40 @@ pub enum What {
     Event(EventKind),
     /// A change of who the member is.
     Note(NoteKind),
+    /// The member entered or left a segment.
+    Segment(SegmentNote),
+    /// The member got, changed or lost a tag: what it was and what it is are told as [`TAG_OLD`] and [`TAG_NEW`].
+    Tag(TagNote),
 }
+
+/// The member entered or left a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentNote {
+    /// Which.
+    pub segment: SegmentId,
+    /// The version of its rule.
+    pub version: u32,
+    /// Entered, or left.
+    pub entered: bool,
+    /// Because the rule was edited or computed for the first time.
+    pub rebuilt: bool,
+}
+
+/// The member's value of a tag changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TagNote {
+    /// Which.
+    pub tag: TagId,
+    /// The version of its definition.
+    pub version: u32,
+    /// Because the definition was edited or computed for the first time.
+    pub rebuilt: bool,
+}
+
+/// The name under which a row of a tag tells the value before; absent if there was none.
+pub const TAG_OLD: &str = "old";
+/// The name under which a row of a tag tells the value from then on; absent if there is none.
+pub const TAG_NEW: &str = "new";
 
 /// Marks of a timeline row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -218,7 +263,7 @@ pub struct TimelineRow {
     pub message: [u8; 8],
     /// The other member of a merge or unmerge.
     pub other: Option<MemberNo>,
-    /// Attributes that the event told, by name, as coerced.
+    /// Attributes that the event told, by name, as coerced. Of another row its own values: see [`What`].
     pub told: Vec<(Box<str>, Value)>,
 }
 
@@ -245,6 +290,17 @@ impl TimelineRow {
             _ if !self.name.is_empty() => &self.name,
             What::Event(kind) => kind.as_str(),
             What::Note(note) => note_word(note),
+            What::Segment(note) if note.entered => "segment_entered",
+            What::Segment(_) => "segment_left",
+            What::Tag(_) => "tag_changed",
+        }
+    }
+
+    /// Attributes that it told.
+    pub fn attributes(&self) -> &[(Box<str>, Value)] {
+        match self.what {
+            What::Event(_) | What::Note(_) => &self.told,
+            What::Segment(_) | What::Tag(_) => &[],
         }
     }
 

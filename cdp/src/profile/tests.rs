@@ -1,3 +1,4 @@
+mod concluded;
 mod digests;
 mod harness;
 mod moving;

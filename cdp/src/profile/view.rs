@@ -12,7 +12,7 @@ pub use mask::mask;
 pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
 pub use orders::{OrderPage, OrderView, is_order_cursor, order_page};
 pub use timeline::{
-    Change, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,
+    Change, ChangeKind, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,
     is_timeline_cursor, timeline_page,
 };
 

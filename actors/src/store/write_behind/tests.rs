@@ -159,3 +159,30 @@ fn the_reserve_is_kept_free() {
     let (free, size) = disk_space(&std::env::temp_dir()).unwrap();
     assert!(free <= size && size > 0);
 }
+
+#[test]
+fn a_watcher_has_heard_of_every_frame_behind_the_position() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = RowStore::open(&folder.path().join("rows"), &small()).unwrap();
+    let behind = WriteBehind::start(store, WriteBehindConfig::default()).unwrap();
+    let heard = Arc::new(AtomicU64::new(0));
+    let watcher = {
+        let heard = Arc::clone(&heard);
+        move |frames: &[Committed]| {
+            for frame in frames {
+                assert_eq!(heard.fetch_add(1, Ordering::SeqCst), frame.at.0);
+            }
+        }
+    };
+    assert!(behind.watch(Box::new(watcher)));
+    assert!(!behind.watch(Box::new(|_| ())));
+    behind.applied().on_move({
+        let heard = Arc::clone(&heard);
+        move |at| assert!(heard.load(Ordering::SeqCst) > at.0)
+    });
+    for frame in frames(200) {
+        behind.push(frame).unwrap();
+    }
+    assert!(behind.applied().wait(Offset(199), PATIENCE));
+    assert_eq!(heard.load(Ordering::SeqCst), 200);
+}

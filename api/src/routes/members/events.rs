@@ -3,8 +3,10 @@
 use actors::model::{EventKind, FieldClass, MemberId, Place, RawJson, Scope, Time};
 use axum::Json;
 use axum::extract::State;
-use cdp::profile::row::{Flags, What};
-use cdp::profile::view::{TimelineFilter, TimelineItem, is_timeline_cursor, timeline_page};
+use cdp::profile::row::{Flags, TAG_NEW, TAG_OLD, TimelineRow, What};
+use cdp::profile::view::{
+    ChangeKind, TimelineFilter, TimelineItem, is_timeline_cursor, timeline_page,
+};
 use cdp::routed::EventBody;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,8 +26,8 @@ pub fn routes(tag: &'static str) -> Routes {
         list,
         doc(tag, "Timeline of a member, newest first")
             .more(
-                "Events by the time at which they happened, and changes of who the member is (`kind` is `note`). Pages \
-                 are stable: what arrives later never shifts what comes behind a cursor. A page may be short of its \
+                "Events by the time at which they happened, and changes of the member: of who it is (`kind` is `note`), of \
+                 segments (`segment_entered`, `segment_left`) and of tags (`tag_changed`). Pages are stable: what arrives later never shifts what comes behind a cursor. A page may be short of its \
                  limit and still have a cursor.",
             )
             .query::<EventsQuery>()
@@ -46,7 +48,8 @@ struct EventsQuery {
     cursor: Option<String>,
     /// Only events of these names, separated by commas.
     name: Option<String>,
-    /// Only events of these sorts, separated by commas: `track identify page screen group alias order scan`.
+    /// Only these sorts, separated by commas: `track identify page screen group alias order scan` and `note
+    /// segment_entered segment_left tag_changed`.
     kind: Option<String>,
     /// Not before: RFC 3339.
     from: Option<String>,
@@ -59,9 +62,10 @@ struct EventsQuery {
 pub struct EventAnswer {
     /// Where it stands in the raw log; for a change, the event that caused it.
     pub position: String,
-    /// `track identify page screen group alias order scan`, or `note` for a change of who the member is.
+    /// `track identify page screen group alias order scan`; `note` for a change of who the member is; `segment_entered
+    /// segment_left tag_changed`.
     pub kind: &'static str,
-    /// The event's name, or `linked merged conflict unmerged rejoined`.
+    /// The event's name, or `linked merged conflict unmerged rejoined`, or the kind again.
     pub name: String,
     /// When it happened.
     pub time: String,
@@ -95,6 +99,36 @@ pub struct EventAnswer {
     pub changes: Vec<ChangeAnswer>,
     /// The other member of a merge or unmerge.
     pub other: Option<String>,
+    /// The segment that was entered or left.
+    pub segment: Option<SegmentPartAnswer>,
+    /// The tag that changed.
+    pub tag: Option<TagPartAnswer>,
+}
+
+/// A segment that was entered or left.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SegmentPartAnswer {
+    /// Its number.
+    pub id: u32,
+    /// The version of its rule.
+    pub version: u32,
+    /// Because the rule was edited or computed for the first time.
+    pub rebuilt: bool,
+}
+
+/// A tag that changed.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct TagPartAnswer {
+    /// Its number.
+    pub id: u32,
+    /// The version of its definition.
+    pub version: u32,
+    /// Because the definition was edited or computed for the first time.
+    pub rebuilt: bool,
+    /// Before; null: no value.
+    pub old: Value,
+    /// From then on; null: no value.
+    pub new: Value,
 }
 
 /// A place, WGS-84.
@@ -190,8 +224,12 @@ fn filter(query: &EventsQuery) -> Result<TimelineFilter, ApiError> {
             .map(str::to_owned)
             .collect()
     };
-    let mut kinds = Vec::new();
+    let (mut kinds, mut changes) = (Vec::new(), Vec::new());
     for text in words(&query.kind) {
+        if let Some(change) = ChangeKind::ALL.iter().find(|kind| kind.as_str() == text) {
+            changes.push(*change);
+            continue;
+        }
         let kind: EventKind =
             serde_json::from_value(Value::String(text.clone())).map_err(|_| {
                 ApiError::new("parameter_form", format!("`{text}` is no sort of event"))
@@ -203,6 +241,7 @@ fn filter(query: &EventsQuery) -> Result<TimelineFilter, ApiError> {
         fragments: Vec::new(),
         names: words(&query.name).into_iter().map(Into::into).collect(),
         kinds,
+        changes,
         from: instant(query.from.as_deref(), "from")?,
         to: instant(query.to.as_deref(), "to")?,
     })
@@ -228,7 +267,10 @@ fn answer(
     let personal = scope.fields >= FieldClass::P2;
     let (kind, order) = match row.what {
         What::Event(kind) => (kind.as_str(), true),
-        What::Note(_) => ("note", false),
+        what => (
+            ChangeKind::of(what).map_or("note", ChangeKind::as_str),
+            false,
+        ),
     };
     let mut answer = EventAnswer {
         position: item.position.to_string(),
@@ -259,6 +301,24 @@ fn answer(
             })
             .collect(),
         other: row.other.map(|other| MemberId(other).to_string()),
+        segment: match row.what {
+            What::Segment(note) => Some(SegmentPartAnswer {
+                id: note.segment.0,
+                version: note.version,
+                rebuilt: note.rebuilt,
+            }),
+            _ => None,
+        },
+        tag: match row.what {
+            What::Tag(note) => Some(TagPartAnswer {
+                id: note.tag.0,
+                version: note.version,
+                rebuilt: note.rebuilt,
+                old: told(row, TAG_OLD),
+                new: told(row, TAG_NEW),
+            }),
+            _ => None,
+        },
     };
     let Some(record) = body else {
         return answer;
@@ -281,6 +341,12 @@ fn answer(
         None => answer.erased |= order,
     }
     answer
+}
+
+/// A value that a row of a tag tells.
+fn told(row: &TimelineRow, name: &str) -> Value {
+    let found = row.told.iter().find(|(told, _)| **told == *name);
+    found.map_or(Value::Null, |(_, value)| value.to_json())
 }
 
 fn fill(answer: &mut EventAnswer, body: EventBody, scope: &Scope, personal: bool) {

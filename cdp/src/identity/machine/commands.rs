@@ -62,6 +62,14 @@ impl IdentityMachine {
                 out.effect_marks.push((key, finished));
                 Ok(())
             }
+            Control::Membership(change) => {
+                self.membership(at, change, out);
+                Ok(())
+            }
+            Control::Tagged(change) => {
+                self.tagged(at, change, out);
+                Ok(())
+            }
         }
     }
 

@@ -26,12 +26,58 @@ pub struct TimelineFilter {
     pub fragments: Vec<IdentNo>,
     /// Only events and notes of these names; empty: all.
     pub names: Vec<Box<str>>,
-    /// Only events of these sorts; empty: all, and notes.
+    /// Only events of these sorts. Empty, and `changes` too: everything.
     pub kinds: Vec<EventKind>,
+    /// Only changes of these sorts.
+    pub changes: Vec<ChangeKind>,
     /// Not before.
     pub from: Option<Time>,
     /// Before.
     pub to: Option<Time>,
+}
+
+/// Sorts of rows that are no event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    /// A change of who the member is.
+    Note,
+    /// It entered a segment.
+    SegmentEntered,
+    /// It left a segment.
+    SegmentLeft,
+    /// It got, changed or lost a tag.
+    TagChanged,
+}
+
+impl ChangeKind {
+    /// All of them.
+    pub const ALL: [ChangeKind; 4] = [
+        ChangeKind::Note,
+        ChangeKind::SegmentEntered,
+        ChangeKind::SegmentLeft,
+        ChangeKind::TagChanged,
+    ];
+
+    /// The sort of a row; `None` for events.
+    pub fn of(what: What) -> Option<ChangeKind> {
+        match what {
+            What::Event(_) => None,
+            What::Note(_) => Some(ChangeKind::Note),
+            What::Segment(note) if note.entered => Some(ChangeKind::SegmentEntered),
+            What::Segment(_) => Some(ChangeKind::SegmentLeft),
+            What::Tag(_) => Some(ChangeKind::TagChanged),
+        }
+    }
+
+    /// The word in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Note => "note",
+            ChangeKind::SegmentEntered => "segment_entered",
+            ChangeKind::SegmentLeft => "segment_left",
+            ChangeKind::TagChanged => "tag_changed",
+        }
+    }
 }
 
 /// One row.
@@ -43,7 +89,7 @@ pub struct TimelineItem {
     pub time: Time,
     /// Raw position of the event, or of a note's cause.
     pub position: Position,
-    /// The row; what it was told is in `changes`.
+    /// The row; attributes that it was told are in `changes`.
     pub row: TimelineRow,
     /// Attributes that it changed.
     pub changes: Vec<Change>,
@@ -132,7 +178,7 @@ pub fn timeline_page(
         if !scope.sees(line.brand) {
             continue;
         }
-        let told = std::mem::take(&mut line.told);
+        let told = take_attributes(&mut line);
         if filter.shows(&line) {
             page.items.push(TimelineItem {
                 fragment: place.1,
@@ -148,10 +194,12 @@ pub fn timeline_page(
     }
     let mut reads = 0;
     while !pending.0.is_empty() && reads < OLD_VALUE_READS_MAX {
-        let Some((_, line)) = walk.next()? else { break };
+        let Some((_, mut line)) = walk.next()? else {
+            break;
+        };
         reads += 1;
         if scope.sees(line.brand) {
-            pending.hidden(&mut page.items, line.told);
+            pending.hidden(&mut page.items, take_attributes(&mut line));
         }
     }
     for item in &mut page.items {
@@ -164,6 +212,13 @@ pub fn timeline_page(
         }
     }
     Ok(page)
+}
+
+fn take_attributes(line: &mut TimelineRow) -> Vec<(Box<str>, Value)> {
+    match line.what {
+        What::Event(_) | What::Note(_) => std::mem::take(&mut line.told),
+        What::Segment(_) | What::Tag(_) => Vec::new(),
+    }
 }
 
 /// Changes whose old value has not come by yet: item and change, by attribute.
@@ -212,11 +267,12 @@ impl Pending {
 
 impl TimelineFilter {
     fn shows(&self, line: &TimelineRow) -> bool {
-        let kind = match line.what {
-            What::Event(kind) => Some(kind),
-            What::Note(_) => None,
+        let of_kind = match line.what {
+            What::Event(kind) => self.kinds.contains(&kind),
+            what => ChangeKind::of(what).is_some_and(|kind| self.changes.contains(&kind)),
         };
-        (self.kinds.is_empty() || kind.is_some_and(|kind| self.kinds.contains(&kind)))
+        let any = self.kinds.is_empty() && self.changes.is_empty();
+        (any || of_kind)
             && (self.names.is_empty() || self.names.iter().any(|name| **name == *line.name()))
     }
 }
@@ -242,11 +298,12 @@ pub fn attribute_history(
         if !scope.sees(line.brand) {
             continue;
         }
-        let Ok(at) = line.told.binary_search_by(|(told, _)| (**told).cmp(name)) else {
+        let told = line.attributes();
+        let Ok(at) = told.binary_search_by(|(told, _)| (**told).cmp(name)) else {
             continue;
         };
         let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
-        let value = &line.told[at].1;
+        let value = &told[at].1;
         let full = items.len() == limit;
         match items.last_mut() {
             Some(newer) if newer.value == *value => {
@@ -284,9 +341,11 @@ pub(super) fn told_values(
     let mut walk = Walk::new(rows, member, fragments, None, None);
     while let Some((_, line)) = walk.next()? {
         if scope.sees(line.brand)
-            && let Ok(at) = line.told.binary_search_by(|(told, _)| (**told).cmp(name))
+            && let Ok(at) = line
+                .attributes()
+                .binary_search_by(|(told, _)| (**told).cmp(name))
         {
-            values.extend(elements(&line.told[at].1));
+            values.extend(elements(&line.attributes()[at].1));
         }
     }
     values.sort_unstable();
