@@ -1,4 +1,4 @@
-//! Who the member is and what we know: identity, profile, later rules, tags and segments.
+//! Who the member is and what we know: identity, profile, rules, later tags and segments.
 
 pub mod control;
 pub mod dead;
@@ -6,3 +6,4 @@ pub mod definition;
 pub mod identity;
 pub mod profile;
 pub mod routed;
+pub mod rule;

@@ -125,7 +125,13 @@ impl Number {
             .flatten()
     }
 
-    fn nanos(self) -> Nanos {
+    /// The decimal.
+    pub(crate) fn decimal(self) -> Decimal {
+        self.0
+    }
+
+    /// In billionths, rounded half away from zero.
+    pub(crate) fn nanos(self) -> Nanos {
         let rounded = self
             .0
             .round_dp_with_strategy(9, rust_decimal::RoundingStrategy::MidpointAwayFromZero);

@@ -1,0 +1,280 @@
+//! Measures: the events that a clause is about and the value it takes of each.
+//!
+//! Windows, aggregates and thresholds are no part of a measure, so clauses of many rules share one. Equal measures have
+//! equal [`Measure::key`]s.
+
+use std::sync::Arc;
+
+use actors::model::Time;
+use jiff::tz::TimeZone;
+
+use super::ast::{EventNames, Path};
+use super::condition::{Fixed, Test};
+use super::scalar::{Scalar, gathered, nfkc};
+use super::{calendar, scan};
+use crate::profile::Value;
+
+/// Which events, and which value of each.
+#[derive(Debug, Clone)]
+pub struct Measure {
+    /// Names, after NFKC.
+    pub names: EventNames,
+    /// What their properties have to satisfy.
+    pub filter: Option<Filter>,
+    /// The property that is taken. `None`: the event's time is enough.
+    pub field: Option<Path>,
+    pub(super) key: Arc<str>,
+}
+
+/// A condition on the properties of an event, or on an object in a list.
+#[derive(Debug, Clone)]
+pub enum Filter {
+    /// All of them.
+    And(Vec<Filter>),
+    /// One of them.
+    Or(Vec<Filter>),
+    /// The complement.
+    Not(Box<Filter>),
+    /// A condition on the values at a path.
+    Test(Path, Test),
+    /// One object at a path satisfies a filter as a whole.
+    Some(Path, Box<Filter>),
+}
+
+/// An event of a measure: when, and the value taken of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// When it happened.
+    pub time: Time,
+    /// The value of the measure's field: absent, one, or a list of several. Objects are kept as `{}`: that there is one.
+    pub value: Option<Value>,
+}
+
+impl Measure {
+    /// The same for equal measures, canonical JSON.
+    pub fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Whether events of a name are measured.
+    pub fn is_about(&self, name: &str) -> bool {
+        let name = nfkc(name);
+        match &self.names {
+            EventNames::Names(names) => names.iter().any(|it| name == **it),
+            EventNames::Prefix(prefix) => name.starts_with(&**prefix),
+        }
+    }
+}
+
+/// A measure made ready for one zone: what runs over every event.
+#[derive(Debug, Clone)]
+pub struct Extractor {
+    measure: Arc<Measure>,
+    filter: Option<Matcher>,
+}
+
+impl Extractor {
+    /// Makes a measure ready. Its constants do not depend on the present: the check has seen to that.
+    pub fn new(measure: Arc<Measure>, zone: &TimeZone) -> Extractor {
+        let filter = (measure.filter.as_ref()).map(|filter| filter.at(Time(0), zone));
+        Extractor { measure, filter }
+    }
+
+    /// The measure.
+    pub fn measure(&self) -> &Arc<Measure> {
+        &self.measure
+    }
+
+    /// The hit of an event, if the measure is about it. `properties`: JSON text of an object.
+    pub fn of(&self, name: &str, time: Time, properties: Option<&str>) -> Option<Hit> {
+        self.measure
+            .is_about(name)
+            .then(|| self.of_named(time, properties))?
+    }
+
+    /// As [`Extractor::of`] for an event whose name is known to fit.
+    pub fn of_named(&self, time: Time, properties: Option<&str>) -> Option<Hit> {
+        let properties = properties.unwrap_or("{}");
+        if let Some(filter) = &self.filter
+            && !filter.holds(properties, Some(time))
+        {
+            return None;
+        }
+        let value = self.measure.field.as_ref().and_then(|field| {
+            let mut values = Vec::new();
+            scan::each_at(properties, &field.0, &mut |scalar| {
+                values.push(match scalar {
+                    Scalar::Object(_) => Value::Object("{}".into()),
+                    scalar => scalar.to_value(),
+                });
+            });
+            gathered(values)
+        });
+        Some(Hit { time, value })
+    }
+}
+
+impl Filter {
+    /// The filter at one instant.
+    pub fn at(&self, now: Time, zone: &TimeZone) -> Matcher {
+        let mut keys = Vec::new();
+        let node = self.node(now, zone, &mut keys);
+        Matcher {
+            keys: keys.into(),
+            node,
+            zone: zone.clone(),
+        }
+    }
+
+    fn node(&self, now: Time, zone: &TimeZone, keys: &mut Vec<Box<str>>) -> Node {
+        let mut all = |filters: &[Filter]| -> Vec<Node> {
+            filters.iter().map(|it| it.node(now, zone, keys)).collect()
+        };
+        match self {
+            Filter::And(filters) => Node::And(all(filters)),
+            Filter::Or(filters) => Node::Or(all(filters)),
+            Filter::Not(filter) => Node::Not(Box::new(filter.node(now, zone, keys))),
+            Filter::Test(path, test) if path.is(Path::TIME) => Node::Time(test.at(now, zone)),
+            Filter::Test(path, test) if path.is(Path::DAY) => Node::Day(test.at(now, zone)),
+            Filter::Test(path, test) => {
+                Node::Test(slot(path, keys), path.rest().into(), test.at(now, zone))
+            }
+            Filter::Some(path, filter) => {
+                let inner = Box::new(filter.at(now, zone));
+                Node::Some(slot(path, keys), path.rest().into(), inner)
+            }
+        }
+    }
+
+    /// The first instant after `now` at which the filter may come out otherwise for an object below a value.
+    pub fn next_change(
+        &self,
+        root: &Value,
+        rest: &[Box<str>],
+        now: Time,
+        zone: &TimeZone,
+    ) -> Option<Time> {
+        let mut next: Option<Time> = None;
+        Scalar::each_at(root, rest, &mut |scalar| {
+            if let Scalar::Object(object) = scalar {
+                let object = Value::Object(object.into());
+                let change = match self {
+                    Filter::And(filters) | Filter::Or(filters) => {
+                        let changes = filters.iter();
+                        changes
+                            .filter_map(|it| it.next_change(&object, &[], now, zone))
+                            .min()
+                    }
+                    Filter::Not(filter) => filter.next_change(&object, &[], now, zone),
+                    Filter::Some(path, filter) => filter.next_change(&object, &path.0, now, zone),
+                    Filter::Test(path, test) => {
+                        let mut values = Vec::new();
+                        Scalar::each_at(&object, &path.0, &mut |it| values.push(it.to_value()));
+                        test.next_change(gathered(values).as_ref(), now, zone)
+                    }
+                };
+                next = next.into_iter().chain(change).min();
+            }
+        });
+        next
+    }
+
+    /// All tests in it.
+    pub fn tests(&self) -> Vec<&Test> {
+        match self {
+            Filter::And(filters) | Filter::Or(filters) => {
+                filters.iter().flat_map(Filter::tests).collect()
+            }
+            Filter::Not(filter) | Filter::Some(_, filter) => filter.tests(),
+            Filter::Test(_, test) => vec![test],
+        }
+    }
+}
+
+/// The slot of a path's first key.
+fn slot(path: &Path, keys: &mut Vec<Box<str>>) -> usize {
+    let root = path.root();
+    keys.iter()
+        .position(|key| **key == *root)
+        .unwrap_or_else(|| {
+            keys.push(root.into());
+            keys.len() - 1
+        })
+}
+
+/// A [`Filter`] with computed constants: reads an object's text once, for the keys that it needs.
+#[derive(Debug, Clone)]
+pub struct Matcher {
+    keys: Box<[Box<str>]>,
+    node: Node,
+    zone: TimeZone,
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    And(Vec<Node>),
+    Or(Vec<Node>),
+    Not(Box<Node>),
+    Test(usize, Box<[Box<str>]>, Fixed),
+    Some(usize, Box<[Box<str>]>, Box<Matcher>),
+    Time(Fixed),
+    Day(Fixed),
+}
+
+/// Keys of a filter for which no memory is taken.
+const SLOTS: usize = 8;
+
+impl Matcher {
+    /// Whether an object (JSON text) satisfies the filter. `time`: of the event, for `@time` and `@day`.
+    pub fn holds(&self, object: &str, time: Option<Time>) -> bool {
+        if self.keys.len() <= SLOTS {
+            let mut slots = [None; SLOTS];
+            scan::pick(object, &self.keys, &mut slots);
+            self.eval(&self.node, &slots, time)
+        } else {
+            let mut slots = vec![None; self.keys.len()];
+            scan::pick(object, &self.keys, &mut slots);
+            self.eval(&self.node, &slots, time)
+        }
+    }
+
+    fn eval(&self, node: &Node, slots: &[Option<&str>], time: Option<Time>) -> bool {
+        match node {
+            Node::And(nodes) => nodes.iter().all(|it| self.eval(it, slots, time)),
+            Node::Or(nodes) => nodes.iter().any(|it| self.eval(it, slots, time)),
+            Node::Not(node) => !self.eval(node, slots, time),
+            Node::Test(slot, rest, fixed) => {
+                let mut probe = fixed.probe();
+                if let Some(json) = slots[*slot] {
+                    scan::each_at(json, rest, &mut |scalar| probe.feed(&scalar));
+                }
+                probe.holds()
+            }
+            Node::Some(slot, rest, matcher) => {
+                let mut holds = false;
+                if let Some(json) = slots[*slot] {
+                    scan::each_object_at(json, rest, &mut |object| {
+                        holds = holds || matcher.holds(object, time);
+                    });
+                }
+                holds
+            }
+            Node::Time(fixed) => fixed.holds(time.map(Value::Time).as_ref()),
+            Node::Day(fixed) => {
+                let day = time.map(|at| Value::Date(calendar::day_of(at, &self.zone)));
+                fixed.holds(day.as_ref())
+            }
+        }
+    }
+
+    /// Whether one object at a path below a value satisfies the filter.
+    pub fn some(&self, root: &Value, rest: &[Box<str>]) -> bool {
+        let mut holds = false;
+        Scalar::each_at(root, rest, &mut |scalar| {
+            if let Scalar::Object(object) = scalar {
+                holds = holds || self.holds(object, None);
+            }
+        });
+        holds
+    }
+}

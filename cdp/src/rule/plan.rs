@@ -1,0 +1,254 @@
+//! A checked rule: leaves and a boolean tree over them. Live evaluation, block queries, backfill and explain read this.
+//!
+//! Complements stay where the rule has them: `not` is a node, and a negative operator is the complement of its positive one
+//! over all members.
+
+use std::sync::Arc;
+
+use actors::model::{MemberNo, Time};
+use jiff::tz::TimeZone;
+
+use super::ast::{Path, Rule};
+use super::behaviour::Behaviour;
+use super::condition::Test;
+use super::constant::Motion;
+use super::measure::{Filter, Measure};
+use super::sequence::Sequence;
+use super::window::Window;
+
+/// A checked rule.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The rule as it was written.
+    pub rule: Rule,
+    /// Nodes, children before parents; the last is the root.
+    pub nodes: Vec<Node>,
+    /// Where each node stands in the rule, such as `and[1]`.
+    pub places: Vec<Box<str>>,
+    /// Leaves.
+    pub leaves: Vec<Leaf>,
+}
+
+/// A node of the tree. Numbers are those of [`Plan::nodes`] and [`Plan::leaves`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Node {
+    /// All of them; none is everybody.
+    And(Vec<usize>),
+    /// One of them; none is nobody.
+    Or(Vec<usize>),
+    /// The complement.
+    Not(usize),
+    /// A leaf.
+    Leaf(usize),
+}
+
+/// A clause.
+#[derive(Debug, Clone)]
+pub enum Leaf {
+    /// A condition on an attribute, or on what lies at a path inside it.
+    Attr {
+        /// The path; its root is the attribute's name.
+        path: Path,
+        /// The condition.
+        test: Test,
+    },
+    /// A condition on a tag.
+    Tag {
+        /// The tag's code.
+        code: Box<str>,
+        /// The condition.
+        test: Test,
+    },
+    /// One object of an attribute satisfies a filter.
+    Some {
+        /// The path; its root is the attribute's name.
+        path: Path,
+        /// The filter. Its constants may depend on the present.
+        filter: Filter,
+    },
+    /// What a member did.
+    Behaviour(Behaviour),
+    /// Events one after the other.
+    Sequence(Sequence),
+    /// Members of a segment.
+    Segment(Box<str>),
+    /// Members of an uploaded list.
+    List(Box<str>),
+    /// A random share.
+    Random(Share),
+    /// Near a point.
+    Near(Near),
+}
+
+/// A random share that stays the same for a seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Share {
+    /// Hash of the seed.
+    pub seed: u64,
+    /// Share in millionths.
+    pub millionths: u32,
+}
+
+/// Not farther than some distance from a point.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Near {
+    /// Latitude in degrees, WGS-84.
+    pub lat: f64,
+    /// Longitude in degrees.
+    pub lon: f64,
+    /// Distance in kilometres.
+    pub km: f64,
+    /// Which place of the member.
+    pub of: Box<str>,
+}
+
+/// Something that a leaf reads: when it changes, the leaf is evaluated again.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Read<'a> {
+    /// An attribute, by name.
+    Attribute(&'a str),
+    /// A tag, by code.
+    Tag(&'a str),
+    /// A measure, by key.
+    Measure(&'a str),
+    /// A segment.
+    Segment(&'a str),
+    /// A list.
+    List(&'a str),
+    /// A place of the member.
+    Place(&'a str),
+}
+
+impl Plan {
+    /// The root's number.
+    pub fn root(&self) -> usize {
+        self.nodes.len() - 1
+    }
+
+    /// All measures, each once, by key.
+    pub fn measures(&self) -> Vec<Arc<Measure>> {
+        let mut measures: Vec<Arc<Measure>> = Vec::new();
+        for leaf in &self.leaves {
+            match leaf {
+                Leaf::Behaviour(it) => measures.push(it.measure.clone()),
+                Leaf::Sequence(it) => measures.extend(it.steps.iter().cloned()),
+                _ => {}
+            }
+        }
+        measures.sort_by(|a, b| a.key().cmp(b.key()));
+        measures.dedup_by(|a, b| a.key() == b.key());
+        measures
+    }
+
+    /// All that its leaves read, each once.
+    pub fn reads(&self) -> Vec<Read<'_>> {
+        let mut reads: Vec<Read<'_>> = self.leaves.iter().flat_map(Leaf::reads).collect();
+        reads.sort();
+        reads.dedup();
+        reads
+    }
+
+    /// The next instant at which the clock alone changes a constant or a window of days or months, for all members at once.
+    /// Leaves that [`Motion::Slides`] are apart: they change per member ([`super::next_change`]).
+    pub fn next_change(&self, now: Time, zone: &TimeZone) -> Option<Time> {
+        let steps = self.leaves.iter().map(|leaf| leaf.next_step(now, zone));
+        steps.flatten().min()
+    }
+}
+
+impl Leaf {
+    /// What it reads.
+    pub fn reads(&self) -> Vec<Read<'_>> {
+        match self {
+            Leaf::Attr { path, .. } | Leaf::Some { path, .. } => vec![Read::Attribute(path.root())],
+            Leaf::Tag { code, .. } => vec![Read::Tag(code)],
+            Leaf::Behaviour(it) => vec![Read::Measure(it.measure.key())],
+            Leaf::Sequence(it) => it.steps.iter().map(|it| Read::Measure(it.key())).collect(),
+            Leaf::Segment(id) => vec![Read::Segment(id)],
+            Leaf::List(id) => vec![Read::List(id)],
+            Leaf::Random(_) => Vec::new(),
+            Leaf::Near(near) => vec![Read::Place(&near.of)],
+        }
+    }
+
+    fn tests(&self) -> Vec<&Test> {
+        match self {
+            Leaf::Attr { test, .. } | Leaf::Tag { test, .. } => vec![test],
+            Leaf::Some { filter, .. } => filter.tests(),
+            Leaf::Behaviour(it) => vec![&it.test],
+            _ => Vec::new(),
+        }
+    }
+
+    fn window(&self) -> Option<&Window> {
+        match self {
+            Leaf::Behaviour(it) => Some(&it.window),
+            Leaf::Sequence(it) => Some(&it.lookback),
+            _ => None,
+        }
+    }
+
+    /// How its constants and its window move with the clock.
+    pub fn motion(&self) -> Motion {
+        let tests = self.tests().into_iter().map(Test::motion);
+        let motions: Vec<Motion> = tests.chain(self.window().map(Window::motion)).collect();
+        if motions.contains(&Motion::Slides) {
+            Motion::Slides
+        } else if motions.contains(&Motion::Steps) {
+            Motion::Steps
+        } else {
+            Motion::Still
+        }
+    }
+
+    /// The next instant at which a constant or bound steps, for all members at once.
+    pub fn next_step(&self, now: Time, zone: &TimeZone) -> Option<Time> {
+        let tests = self.tests().into_iter();
+        let steps = tests.filter_map(|it| it.next_step(now, zone));
+        steps
+            .chain(self.window().and_then(|it| it.next_step(now, zone)))
+            .min()
+    }
+}
+
+impl Share {
+    /// The share of a seed.
+    pub fn new(seed: &str, millionths: u32) -> Share {
+        let hash = blake3::hash(seed.as_bytes());
+        let mut head = [0; 8];
+        head.copy_from_slice(&hash.as_bytes()[..8]);
+        Share {
+            seed: u64::from_le_bytes(head),
+            millionths,
+        }
+    }
+
+    /// Whether a member is in it: the same answer for ever, and more members for a larger share of one seed.
+    pub fn has(self, member: MemberNo) -> bool {
+        // The finaliser of SplitMix64: every bit of the number moves every bit of the place.
+        let mut z = self.seed ^ u64::from(member.0).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^= z >> 31;
+        let place = (u128::from(z) * 1_000_000) >> 64;
+        place < u128::from(self.millionths)
+    }
+}
+
+/// Mean radius of the earth in kilometres (IUGG).
+const EARTH_KM: f64 = 6371.0088;
+
+impl Near {
+    /// Whether a place lies inside the circle.
+    pub fn has(&self, lat: f64, lon: f64) -> bool {
+        self.distance_km(lat, lon) <= self.km
+    }
+
+    /// Kilometres on the sphere (haversine).
+    pub fn distance_km(&self, lat: f64, lon: f64) -> f64 {
+        let half = |degrees: f64| (degrees.to_radians() / 2.0).sin().powi(2);
+        let h = half(lat - self.lat)
+            + self.lat.to_radians().cos() * lat.to_radians().cos() * half(lon - self.lon);
+        2.0 * EARTH_KM * h.clamp(0.0, 1.0).sqrt().asin()
+    }
+}
