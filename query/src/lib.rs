@@ -1,1 +1,3 @@
 //! Every read over many rows: the lake of events, full-text search over members.
+
+pub mod search;
