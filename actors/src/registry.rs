@@ -11,6 +11,7 @@
 //! Absent on purpose: status codes, sessions, and what a definition's JSON means.
 
 mod api_key;
+mod audit;
 mod brand;
 mod db;
 mod definition;
@@ -20,15 +21,21 @@ mod key;
 mod lookup;
 mod migrate;
 mod page;
+mod resource;
 mod source;
 
 pub use api_key::{ADMIN, ApiKey, NewApiKey};
+pub use audit::{Act, AuditEntry, AuditQuery, AuditVerdict};
 pub use brand::Brand;
 pub use definition::{Definition, DefinitionState, NewDefinition, Outbox};
 pub use error::RegistryError;
 pub use installation::{Installation, InstallationWish};
 pub use key::{Secret, is_key};
 pub use page::{PAGE_MAX, Page};
+pub use resource::{
+    Author, Column, DELETED, Filter, Imported, Item, ItemChange, ItemVersion, Listed, NewItem,
+    Reference, ResourceChanged, ResourceKind, ResourceQuery, Test, Word,
+};
 pub use source::{NewSource, Source, SourceChange};
 
 use std::path::Path;
@@ -37,12 +44,16 @@ use std::sync::Arc;
 use db::Db;
 use lookup::Lookup;
 
+/// Notices kept for a follower that is busy; one that falls further behind reads everything again.
+const CHANGES_KEPT: usize = 1_024;
+
 /// The registry of an installation. Cheap to clone.
 #[derive(Clone)]
 pub struct Registry {
     db: Db,
     sources: Arc<Lookup<Source>>,
     api_keys: Arc<Lookup<ApiKey>>,
+    changes: tokio::sync::broadcast::Sender<ResourceChanged>,
 }
 
 impl Registry {
@@ -62,6 +73,7 @@ impl Registry {
             db,
             sources: Arc::default(),
             api_keys: Arc::default(),
+            changes: tokio::sync::broadcast::channel(CHANGES_KEPT).0,
         })
     }
 

@@ -62,6 +62,8 @@ table! {
     "mapping"               400 "Correct the places that are named."
     "rules_invalid"         422 "Correct every field that is named; nothing was changed."
     "attribute_invalid"     422 "Correct the field that is named; nothing was changed."
+    "reference_unknown"     422 "Refer to what exists and belongs to the group or to the same brand."
+    "reference_circle"      422 "Take the reference out that leads back."
     "too_many_events"       400 "Send smaller batches."
     // Who the caller is.
     "key_missing"           401 "Send Authorization: Bearer tk_…"
@@ -85,6 +87,7 @@ table! {
     "folder_locked"         409 "Stop the other process that uses this folder."
     "job_running"           409 "Wait for the running job or cancel it."
     "name_taken"            409 "Choose another name."
+    "in_use"                409 "Change or delete what uses it first; …/uses lists it."
     "original_gone"         410 "Original bytes are kept for 30 days."
     // Too much, too early.
     "undecided"             503 "Ask again with the same Idempotency-Key."

@@ -11,6 +11,23 @@ pub enum RegistryError {
     /// It contradicts what is there.
     #[error("{0}")]
     Conflict(String),
+    /// A name or code is another's.
+    #[error("{what}")]
+    Taken {
+        /// Which field.
+        field: &'static str,
+        /// Whose.
+        what: String,
+    },
+    /// Others refer to it.
+    #[error("{0}")]
+    InUse(String),
+    /// It refers to what is not there or not for it.
+    #[error("{0}")]
+    Reference(String),
+    /// It would refer to itself.
+    #[error("{0}")]
+    Circle(String),
     /// A value is not acceptable.
     #[error("{field}: {what}")]
     Invalid {
@@ -60,7 +77,10 @@ impl Fault for RegistryError {
     fn kind(&self) -> ErrorKind {
         match self {
             RegistryError::NotFound(_) => ErrorKind::NotFound,
-            RegistryError::Conflict(_) => ErrorKind::Conflict,
+            RegistryError::Conflict(_) | RegistryError::Taken { .. } | RegistryError::InUse(_) => {
+                ErrorKind::Conflict
+            }
+            RegistryError::Reference(_) | RegistryError::Circle(_) => ErrorKind::Invalid,
             RegistryError::Invalid { .. } | RegistryError::Unsupported(_) => ErrorKind::Invalid,
             RegistryError::Denied(_) => ErrorKind::Denied,
             RegistryError::Contended(_) => ErrorKind::Busy,
@@ -83,6 +103,10 @@ impl Fault for RegistryError {
         match self {
             RegistryError::NotFound(_) => "not_found",
             RegistryError::Conflict(_) => "conflict",
+            RegistryError::Taken { .. } => "name_taken",
+            RegistryError::InUse(_) => "in_use",
+            RegistryError::Reference(_) => "reference_unknown",
+            RegistryError::Circle(_) => "reference_circle",
             RegistryError::Invalid { .. } => "invalid",
             RegistryError::Denied(_) => "denied",
             RegistryError::Contended(_) => "registry_busy",

@@ -8,24 +8,45 @@ use super::db::{Db, Kind, transaction};
 /// One version: statements that both databases read.
 type Version = &'static [&'static str];
 
-const VERSIONS: &[Version] = &[&[
-    "CREATE TABLE settings (name text PRIMARY KEY, value text NOT NULL)",
-    "CREATE TABLE brands (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, created bigint NOT NULL)",
-    "CREATE TABLE id_spaces (id bigint PRIMARY KEY, name text NOT NULL UNIQUE)",
-    "CREATE TABLE sources (id bigint PRIMARY KEY, name text NOT NULL, kind text NOT NULL, brand bigint NOT NULL, \
+const VERSIONS: &[Version] = &[
+    &[
+        "CREATE TABLE settings (name text PRIMARY KEY, value text NOT NULL)",
+        "CREATE TABLE brands (id bigint PRIMARY KEY, name text NOT NULL UNIQUE, created bigint NOT NULL)",
+        "CREATE TABLE id_spaces (id bigint PRIMARY KEY, name text NOT NULL UNIQUE)",
+        "CREATE TABLE sources (id bigint PRIMARY KEY, name text NOT NULL, kind text NOT NULL, brand bigint NOT NULL, \
      id_space bigint NOT NULL, key_hash text NOT NULL UNIQUE, key_hint text NOT NULL, test bigint NOT NULL, \
      settings text NOT NULL, enabled bigint NOT NULL, created bigint NOT NULL, UNIQUE (brand, name))",
-    "CREATE TABLE api_keys (id bigint PRIMARY KEY, name text NOT NULL, key_hash text NOT NULL UNIQUE, \
+        "CREATE TABLE api_keys (id bigint PRIMARY KEY, name text NOT NULL, key_hash text NOT NULL UNIQUE, \
      key_hint text NOT NULL, scope text NOT NULL, role text NOT NULL, created bigint NOT NULL, last_used bigint, \
      revoked bigint)",
-    "CREATE TABLE definitions (kind text NOT NULL, version bigint NOT NULL, brand bigint NOT NULL, body text NOT NULL, \
+        "CREATE TABLE definitions (kind text NOT NULL, version bigint NOT NULL, brand bigint NOT NULL, body text NOT NULL, \
      state text NOT NULL, author text NOT NULL, created bigint NOT NULL, activated bigint, \
      PRIMARY KEY (kind, version))",
-    "CREATE INDEX definitions_by_state ON definitions (state, kind)",
-    "CREATE TABLE outbox (id bigint PRIMARY KEY, kind text NOT NULL, version bigint NOT NULL, payload text NOT NULL, \
+        "CREATE INDEX definitions_by_state ON definitions (state, kind)",
+        "CREATE TABLE outbox (id bigint PRIMARY KEY, kind text NOT NULL, version bigint NOT NULL, payload text NOT NULL, \
      at_partition bigint, at_offset bigint)",
-    "CREATE INDEX outbox_waiting ON outbox (id) WHERE at_offset IS NULL",
-]];
+        "CREATE INDEX outbox_waiting ON outbox (id) WHERE at_offset IS NULL",
+    ],
+    &[
+        "CREATE TABLE resources (kind text NOT NULL, id bigint NOT NULL, brand bigint NOT NULL, handle text NOT NULL, \
+     code text NOT NULL, name text NOT NULL, folder text NOT NULL, state text NOT NULL, version bigint NOT NULL, \
+     body_version bigint NOT NULL, serving bigint NOT NULL, body text NOT NULL, search text NOT NULL, \
+     created bigint NOT NULL, created_by text NOT NULL, updated bigint NOT NULL, updated_by text NOT NULL, \
+     PRIMARY KEY (kind, id), UNIQUE (kind, handle))",
+        "CREATE INDEX resources_by_code ON resources (kind, code)",
+        "CREATE INDEX resources_by_name ON resources (kind, brand, name)",
+        "CREATE TABLE resource_fields (kind text NOT NULL, id bigint NOT NULL, field text NOT NULL, words text NOT NULL, \
+     number bigint NOT NULL, PRIMARY KEY (kind, id, field))",
+        "CREATE TABLE resource_versions (kind text NOT NULL, id bigint NOT NULL, version bigint NOT NULL, \
+     name text NOT NULL, state text NOT NULL, body text NOT NULL, at bigint NOT NULL, author text NOT NULL, \
+     PRIMARY KEY (kind, id, version))",
+        "CREATE TABLE resource_uses (kind text NOT NULL, id bigint NOT NULL, used_kind text NOT NULL, used text NOT NULL, \
+     PRIMARY KEY (kind, id, used_kind, used))",
+        "CREATE INDEX resource_uses_by_used ON resource_uses (used_kind, used)",
+        "CREATE TABLE audit (seq bigint PRIMARY KEY, at bigint NOT NULL, actor text NOT NULL, brand bigint NOT NULL, \
+     action text NOT NULL, kind text NOT NULL, item text NOT NULL, detail text NOT NULL, hash text NOT NULL)",
+    ],
+];
 
 /// Brings the tables up to date. Refuses tables that a later version of this program has made.
 pub(super) async fn run(db: &Db) -> Result<(), RegistryError> {

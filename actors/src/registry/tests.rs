@@ -486,3 +486,5 @@ fn futures_are_send() {
     }
     let _ = check;
 }
+
+mod resource;

@@ -1,0 +1,161 @@
+//! Resources: what people make, list and edit one by one. Tags, segments, lists, later products and stores.
+//!
+//! All kinds share one table layout: an [`Item`] has a kind, a number, a brand, a name and a JSON body that its kind has
+//! checked. Values of the body that lists filter and sort by are written beside it; so are references to other resources,
+//! from which come *where used*, the refusal to delete what is used, and the refusal of cycles. Every change makes a
+//! version, an entry in the audit chain and a notice to whoever follows the kind, the first two in the same transaction.
+//!
+//! Absent on purpose: what a body means, permissions of routes, forms of import and export (`api`).
+
+mod list;
+mod read;
+mod write;
+
+pub use list::{Column, Filter, Listed, ResourceQuery, Test};
+pub use read::ItemVersion;
+pub use write::{Author, Imported, ItemChange};
+
+use sqlx::Row;
+use sqlx::any::AnyRow;
+
+use super::RegistryError;
+use crate::model::{BrandId, Time};
+
+/// A kind of resource, as SQL and audit name it, and how others refer to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResourceKind {
+    /// Stable word, e.g. `segment`.
+    pub name: &'static str,
+    /// Others refer to its code; otherwise to its number.
+    pub by_code: bool,
+    /// Two of one brand may not have the same name.
+    pub unique_name: bool,
+}
+
+/// One resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Its kind.
+    pub kind: String,
+    /// Its number within the kind, from 1; never given twice.
+    pub id: i64,
+    /// The brand that owns it; 0 is the group.
+    pub brand: BrandId,
+    /// Code, unique within the kind; empty if it has none.
+    pub code: String,
+    /// Name for people.
+    pub name: String,
+    /// Place in the tree of folders, `a/b`; empty: the top.
+    pub folder: String,
+    /// A state of its kind, e.g. `enabled`.
+    pub state: String,
+    /// Grows by one with every change of anything.
+    pub version: i64,
+    /// The version in which the body changed last.
+    pub body_version: i64,
+    /// The body version that is at work; others are being built. 0: none.
+    pub serving: i64,
+    /// What its kind says of it, a JSON object.
+    pub body: String,
+    /// When it was made.
+    pub created: Time,
+    /// By whom.
+    pub created_by: String,
+    /// When it was changed last.
+    pub updated: Time,
+    /// By whom.
+    pub updated_by: String,
+}
+
+/// What a resource is to be, whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NewItem {
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Code; empty for none.
+    pub code: String,
+    /// Name.
+    pub name: String,
+    /// Folder.
+    pub folder: String,
+    /// State.
+    pub state: String,
+    /// Checked body.
+    pub body: String,
+    /// Values of the body that lists filter and sort by.
+    pub fields: Vec<(&'static str, Word)>,
+    /// What else of the body a search finds.
+    pub search: Vec<String>,
+    /// What it refers to: kind, and code or number there.
+    pub uses: Vec<Reference>,
+}
+
+/// A reference to a resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Reference {
+    /// Kind.
+    pub kind: &'static str,
+    /// Its code, or its number as text.
+    pub handle: String,
+}
+
+/// A value that lists compare.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// Text.
+    Text(String),
+    /// Whole number; instants are milliseconds.
+    Number(i64),
+}
+
+/// A resource has changed: sent after the commit, to followers in this process. Others poll.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResourceChanged {
+    /// Its kind.
+    pub kind: String,
+    /// Its number.
+    pub id: i64,
+}
+
+/// State of a version that says the resource is gone.
+pub const DELETED: &str = "deleted";
+
+/// Who may refer to whom: the group's things by all, a brand's by that brand.
+fn may_use(user: BrandId, used: BrandId) -> bool {
+    used == BrandId(0) || used == user
+}
+
+impl Item {
+    /// How others refer to it.
+    pub fn handle(&self, kind: ResourceKind) -> String {
+        match kind.by_code {
+            true => self.code.clone(),
+            false => self.id.to_string(),
+        }
+    }
+
+    /// The newest body is not at work yet.
+    pub fn building(&self) -> bool {
+        self.serving != self.body_version
+    }
+}
+
+fn item_of(row: &AnyRow) -> Result<Item, RegistryError> {
+    Ok(Item {
+        kind: row.try_get("kind")?,
+        id: row.try_get("id")?,
+        brand: BrandId(super::db_u32(row.try_get("brand")?)?),
+        code: row.try_get("code")?,
+        name: row.try_get("name")?,
+        folder: row.try_get("folder")?,
+        state: row.try_get("state")?,
+        version: row.try_get("version")?,
+        body_version: row.try_get("body_version")?,
+        serving: row.try_get("serving")?,
+        body: row.try_get("body")?,
+        created: Time(row.try_get("created")?),
+        created_by: row.try_get("created_by")?,
+        updated: Time(row.try_get("updated")?),
+        updated_by: row.try_get("updated_by")?,
+    })
+}

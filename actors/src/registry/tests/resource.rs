@@ -1,0 +1,275 @@
+use super::*;
+
+const SEGMENT: ResourceKind = ResourceKind {
+    name: "segment",
+    by_code: false,
+    unique_name: true,
+};
+const TAG: ResourceKind = ResourceKind {
+    name: "tag",
+    by_code: true,
+    unique_name: false,
+};
+
+fn item(name: &str, brand: u32) -> NewItem {
+    NewItem {
+        brand: BrandId(brand),
+        name: name.into(),
+        state: "draft".into(),
+        body: r#"{"rule":{"and":[]}}"#.into(),
+        ..NewItem::default()
+    }
+}
+
+fn tag(code: &str) -> NewItem {
+    NewItem {
+        code: code.into(),
+        ..item(code, 0)
+    }
+}
+
+fn uses(mut new: NewItem, kind: &'static str, handle: &str) -> NewItem {
+    new.uses.push(Reference {
+        kind,
+        handle: handle.into(),
+    });
+    new
+}
+
+fn author<'a>(scope: &'a Scope, by: &'a str) -> Author<'a> {
+    Author {
+        scope,
+        by,
+        now: NOW,
+    }
+}
+
+async fn make(registry: &Registry, kind: ResourceKind, new: &NewItem) -> Result<Item, String> {
+    registry
+        .resource_create(author(&all(), "ann"), kind, new)
+        .await
+        .map_err(|error| error.code().to_owned())
+}
+
+async fn change(registry: &Registry, id: i64, new: NewItem) -> Result<Item, String> {
+    let change = ItemChange::Whole(new);
+    registry
+        .resource_update(author(&all(), "bob"), SEGMENT, id, None, &change)
+        .await
+        .map_err(|error| error.code().to_owned())
+}
+
+on_both! {
+    async fn a_resource_lives_with_versions_audit_and_notices(registry) {
+        let mut notices = registry.resource_changes();
+        let made = make(&registry, SEGMENT, &item("gold", 0)).await.unwrap();
+        assert_eq!((made.id, made.version, made.building()), (1, 1, true));
+        registry.resource_serving(SEGMENT, 1, 1).await.unwrap();
+        let mut new = item("gold", 0);
+        new.state = "enabled".into();
+        let renamed = change(&registry, 1, new.clone()).await.unwrap();
+        assert_eq!((renamed.version, renamed.body_version), (2, 1));
+        new.body = r#"{"rule":{"or":[]}}"#.into();
+        let edited = change(&registry, 1, new.clone()).await.unwrap();
+        assert_eq!((edited.version, edited.body_version, edited.serving), (3, 3, 1));
+        assert!(edited.building());
+        // An engine that is late reports what it built of an older body.
+        registry.resource_serving(SEGMENT, 1, 2).await.unwrap();
+        registry.resource_serving(SEGMENT, 1, 3).await.unwrap();
+        registry.resource_serving(SEGMENT, 1, 1).await.unwrap();
+        assert_eq!(registry.resource_get(&all(), SEGMENT, 1).await.unwrap().serving, 3);
+        let stale = registry
+            .resource_update(author(&all(), "cid"), SEGMENT, 1, Some(2), &ItemChange::State("disabled".into()))
+            .await
+            .unwrap_err();
+        assert_eq!(stale.code(), "conflict");
+        registry
+            .resource_delete(author(&all(), "cid"), SEGMENT, 1, Some(3))
+            .await
+            .unwrap();
+        let gone = registry.resource_get(&all(), SEGMENT, 1).await.unwrap_err();
+        assert_eq!(gone.code(), "not_found");
+        let next = make(&registry, SEGMENT, &item("gold", 0)).await.unwrap();
+        assert_eq!(next.id, 2, "numbers are not given twice");
+        let told = std::iter::from_fn(|| notices.try_recv().ok()).map(|notice| notice.id);
+        assert_eq!(told.collect::<Vec<_>>(), [1, 1, 1, 1, 2]);
+        let entries = registry.audit_list(&all(), &AuditQuery::default(), 10, None).await.unwrap();
+        let acts: Vec<_> = entries.items.iter().rev().map(|it| (it.act.by.as_str(), it.act.action.as_str())).collect();
+        assert_eq!(acts, [("ann", "create"), ("bob", "update"), ("bob", "update"), ("cid", "delete"), ("ann", "create")]);
+        let verdict = registry.audit_verify().await.unwrap();
+        assert_eq!((verdict.entries, verdict.broken_at), (5, None));
+    }
+
+    async fn the_audit_chain_shows_what_was_edited(registry) {
+        for at in 0..5 {
+            let act = Act { by: "ann".into(), brand: BrandId(at % 2), action: "export".into(), kind: "segment".into(),
+                item: at.to_string(), detail: String::new() };
+            registry.audit(&act, Time(i64::from(at))).await.unwrap();
+        }
+        let head = registry.audit_verify().await.unwrap().head;
+        assert_eq!(registry.audit_verify().await.unwrap().broken_at, None);
+        let page = registry.audit_list(&brand_scope(1), &AuditQuery::default(), 1, None).await.unwrap();
+        assert_eq!(page.items[0].act.item, "3");
+        let page = registry.audit_list(&brand_scope(1), &AuditQuery::default(), 10, page.next_cursor.as_deref()).await.unwrap();
+        assert_eq!(page.items.iter().map(|it| &*it.act.item).collect::<Vec<_>>(), ["1"]);
+        for (edit, back, broken) in [
+            ("UPDATE audit SET actor = 'eve' WHERE seq = 2", "UPDATE audit SET actor = 'ann' WHERE seq = 2", 2),
+            ("UPDATE audit SET seq = 9 WHERE seq = 3", "UPDATE audit SET seq = 3 WHERE seq = 9", 3),
+            ("UPDATE audit SET item = '', detail = '4' WHERE seq = 5", "UPDATE audit SET item = '4', detail = '' WHERE seq = 5", 5),
+        ] {
+            sqlx::query(edit).execute(&registry.db.reader).await.unwrap();
+            assert_eq!(registry.audit_verify().await.unwrap().broken_at, Some(broken), "{edit}");
+            sqlx::query(back).execute(&registry.db.reader).await.unwrap();
+            assert_eq!(registry.audit_verify().await.unwrap().broken_at, None);
+        }
+        sqlx::query("DELETE FROM audit WHERE seq = 5").execute(&registry.db.reader).await.unwrap();
+        assert_ne!(registry.audit_verify().await.unwrap().head, head, "a cut end shows in the head");
+    }
+
+    async fn references_hold_and_never_form_a_circle(registry) {
+        make(&registry, TAG, &tag("vip")).await.unwrap();
+        assert_eq!(make(&registry, SEGMENT, &uses(item("a", 0), "tag", "nobody")).await.unwrap_err(), "reference_unknown");
+        let a = make(&registry, SEGMENT, &uses(item("a", 0), "tag", "vip")).await.unwrap();
+        let b = make(&registry, SEGMENT, &uses(item("b", 0), "segment", "1")).await.unwrap();
+        let c = make(&registry, SEGMENT, &uses(item("c", 0), "segment", "2")).await.unwrap();
+        assert_eq!(change(&registry, a.id, uses(item("a", 0), "segment", "3")).await.unwrap_err(), "reference_circle");
+        assert_eq!(change(&registry, a.id, uses(item("a", 0), "segment", "1")).await.unwrap_err(), "reference_circle");
+        let users = registry.resource_uses(&all(), "tag", "vip").await.unwrap();
+        assert_eq!(users.iter().map(|item| item.id).collect::<Vec<_>>(), [a.id]);
+        let refused = registry.resource_delete(author(&all(), "ann"), SEGMENT, b.id, None).await.unwrap_err();
+        assert_eq!(refused.to_string(), "it is used by segment 3 (c)");
+        // A tag's rule may use a segment as well: circles through two kinds.
+        let change_tag = ItemChange::Whole(uses(tag("vip"), "segment", "3"));
+        let refused = registry.resource_update(author(&all(), "ann"), TAG, 1, None, &change_tag).await.unwrap_err();
+        assert_eq!(refused.code(), "reference_circle");
+        for id in [c.id, b.id, a.id] {
+            registry.resource_delete(author(&all(), "ann"), SEGMENT, id, None).await.unwrap();
+        }
+        assert_eq!(registry.resource_uses(&all(), "tag", "vip").await.unwrap(), []);
+    }
+
+    async fn brands_see_and_use_only_their_own_and_the_groups(registry) {
+        let group = make(&registry, SEGMENT, &item("group", 0)).await.unwrap();
+        let north = make(&registry, SEGMENT, &item("north", 1)).await.unwrap();
+        let south = make(&registry, SEGMENT, &item("south", 2)).await.unwrap();
+        let scope = brand_scope(1);
+        let listed = registry.resource_list(&scope, SEGMENT, &ResourceQuery { limit: 10, ..ResourceQuery::default() }).await.unwrap();
+        assert_eq!((listed.items.len(), listed.total), (2, 2));
+        assert_eq!(registry.resource_get(&scope, SEGMENT, south.id).await.unwrap_err().code(), "not_found");
+        for (id, code) in [(south.id, "not_found"), (group.id, "denied")] {
+            let change = ItemChange::State("enabled".into());
+            let refused = registry.resource_update(author(&scope, "n"), SEGMENT, id, None, &change).await.unwrap_err();
+            assert_eq!(refused.code(), code);
+            let refused = registry.resource_delete(author(&scope, "n"), SEGMENT, id, None).await.unwrap_err();
+            assert_eq!(refused.code(), code);
+        }
+        let of_south = uses(item("x", 1), "segment", &south.id.to_string());
+        let refused = registry.resource_create(author(&scope, "n"), SEGMENT, &of_south).await.unwrap_err();
+        assert_eq!(refused.to_string(), format!("there is no segment `{}`", south.id), "it does not learn that it exists");
+        let of_brand = uses(item("x", 0), "segment", &north.id.to_string());
+        assert_eq!(make(&registry, SEGMENT, &of_brand).await.unwrap_err(), "reference_unknown");
+        let of_group = uses(item("x", 1), "segment", &group.id.to_string());
+        registry.resource_create(author(&scope, "n"), SEGMENT, &of_group).await.unwrap();
+        assert_eq!(make(&registry, SEGMENT, &item("north", 1)).await.unwrap_err(), "name_taken");
+    }
+
+    async fn lists_filter_sort_search_and_page(registry) {
+        for (at, (name, size)) in [("Gold 100%", 30), ("gold", 10), ("Silver_x", 20), ("白金", 20)].into_iter().enumerate() {
+            let mut new = item(name, 0);
+            new.folder = if at < 2 { "a/b".into() } else { "a".into() };
+            new.fields = vec![("size", Word::Number(size)), ("sort", Word::Text(format!("s{size}")))];
+            new.search = vec!["Note".into()];
+            make(&registry, SEGMENT, &new).await.unwrap();
+        }
+        let check = async |query: ResourceQuery, expected: &[i64]| {
+            for limit in [1, 3, 10] {
+                let mut query = ResourceQuery { limit, ..query.clone() };
+                let mut ids = Vec::new();
+                loop {
+                    let listed = registry.resource_list(&all(), SEGMENT, &query).await.unwrap();
+                    assert_eq!(listed.total, expected.len() as u64);
+                    ids.extend(listed.items.iter().map(|item| item.id));
+                    query.cursor = listed.next_cursor;
+                    if query.cursor.is_none() { break; }
+                }
+                assert_eq!(ids, expected, "{query:?}");
+            }
+        };
+        let search = |text: &str| ResourceQuery { search: Some(text.into()), ..ResourceQuery::default() };
+        let sort = |column, down| ResourceQuery { sort: Some((column, down)), ..ResourceQuery::default() };
+        let filter = |column, test| ResourceQuery { filters: vec![Filter { column, test }], ..ResourceQuery::default() };
+        check(search("GOLD note"), &[1, 2]).await;
+        check(search("100%"), &[1]).await;
+        check(search("_x"), &[3]).await;
+        check(search("白"), &[4]).await;
+        check(sort(Column::Number("size"), true), &[1, 4, 3, 2]).await;
+        check(sort(Column::Text("sort"), false), &[2, 3, 4, 1]).await;
+        check(sort(Column::Number("none"), false), &[1, 2, 3, 4]).await;
+        check(filter(Column::Number("size"), Test::AtLeast(Word::Number(20))), &[1, 3, 4]).await;
+        check(filter(Column::Text("sort"), Test::In(vec![Word::Text("s10".into()), Word::Text("s30".into())])), &[1, 2]).await;
+        check(filter(Column::Folder, Test::StartsWith("a/".into())), &[1, 2]).await;
+        check(filter(Column::Name, Test::StartsWith("g".into())), &[2]).await;
+        check(filter(Column::State, Test::In(vec![])), &[]).await;
+        check(filter(Column::Created, Test::AtMost(Word::Number(999))), &[]).await;
+        let folders = registry.resource_folders(&all(), SEGMENT).await.unwrap();
+        assert_eq!(folders, [("a".to_owned(), 2), ("a/b".to_owned(), 2)]);
+        let query = ResourceQuery { cursor: Some("nonsense!".into()), ..ResourceQuery::default() };
+        assert_eq!(registry.resource_list(&all(), SEGMENT, &query).await.unwrap_err().code(), "invalid");
+    }
+
+    async fn an_import_is_all_or_nothing(registry) {
+        make(&registry, TAG, &tag("a")).await.unwrap();
+        let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "nobody")];
+        let (row, error) = registry.resource_import(author(&all(), "ann"), TAG, &rows).await.unwrap_err();
+        assert_eq!((row, error.code()), (2, "reference_unknown"));
+        assert_eq!(registry.resource_all(&all(), TAG).await.unwrap().len(), 1);
+        let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "b")];
+        let done = registry.resource_import(author(&all(), "ann"), TAG, &rows).await.unwrap();
+        assert_eq!(done.iter().map(|it| (it.item.id, it.created)).collect::<Vec<_>>(), [(1, false), (2, true), (3, true)]);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_is_refused_with_its_field() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = file_registry(&folder).await;
+    let check = async |edit: fn(&mut NewItem), field: &str| {
+        let mut new = tag("fine");
+        edit(&mut new);
+        match registry
+            .resource_create(author(&all(), "ann"), TAG, &new)
+            .await
+        {
+            Err(RegistryError::Invalid { field: found, .. }) => assert_eq!(found, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    };
+    check(|new| new.name = " ".into(), "name").await;
+    check(|new| new.code = String::new(), "code").await;
+    check(|new| new.code = "a b".into(), "code").await;
+    check(|new| new.folder = "a//b".into(), "folder").await;
+    check(|new| new.folder = "/a".into(), "folder").await;
+    check(|new| new.body = "[]".into(), "body").await;
+}
+
+#[tokio::test]
+async fn two_edits_of_one_version_never_both_win() {
+    let folder = tempfile::tempdir().unwrap();
+    let registry = file_registry(&folder).await;
+    make(&registry, SEGMENT, &item("one", 0)).await.unwrap();
+    let edits = (0..8).map(|_| {
+        let registry = registry.clone();
+        tokio::spawn(async move {
+            let change = ItemChange::State("enabled".into());
+            registry
+                .resource_update(author(&all(), "x"), SEGMENT, 1, Some(1), &change)
+                .await
+                .is_ok()
+        })
+    });
+    let mut won = 0;
+    for edit in edits.collect::<Vec<_>>() {
+        won += u32::from(edit.await.unwrap());
+    }
+    assert_eq!(won, 1);
+}
