@@ -3,10 +3,12 @@
 pub mod ast;
 pub mod behaviour;
 pub mod calendar;
+mod check;
 pub mod condition;
 pub mod constant;
 mod error;
 mod evaluate;
+mod json;
 pub mod limits;
 pub mod measure;
 mod names;
@@ -18,6 +20,7 @@ pub mod window;
 
 pub use ast::{Aggregate, EventNames, Op, Path, Rule};
 pub use behaviour::{Behaviour, Over};
+pub use check::check;
 pub use condition::{Fixed, Test, Want};
 pub use constant::{Constant, Motion, Point};
 pub use error::RuleError;

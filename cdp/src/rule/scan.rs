@@ -96,7 +96,7 @@ fn number(raw: &str) -> Option<Scalar<'static>> {
 }
 
 /// The text between quotes.
-fn unescaped(inner: &str) -> Cow<'_, str> {
+pub(super) fn unescaped(inner: &str) -> Cow<'_, str> {
     if !inner.as_bytes().contains(&b'\\') {
         return Cow::Borrowed(inner);
     }
