@@ -195,6 +195,7 @@ pub struct Wanted {
     /// Sorts, any of them; `None`: all.
     pub kinds: Option<BTreeSet<EventKind>>,
     /// Fragments; `None`: all. A few cost little: files and row groups without them are not read.
+    /// An empty set wants nothing.
     pub fragments: Option<BTreeSet<IdentNo>>,
     /// Event times, start included, end excluded; `None`: all.
     pub times: Option<Range<Time>>,
@@ -212,13 +213,17 @@ pub struct Wanted {
 impl Wanted {
     /// Whether the fixed columns of an event are as wanted. Says nothing of `until: None`.
     pub fn holds(&self, event: &HistoryEvent<'_>) -> bool {
+        self.holds_name(event.name) && self.holds_but_name(event)
+    }
+
+    /// As [`Wanted::holds`] without looking at the name: for who has compared names in another way.
+    pub fn holds_but_name(&self, event: &HistoryEvent<'_>) -> bool {
         let offset = event.at.position.offset;
         (self.order_only || !event.order_only)
             && self.from <= offset
             && self.until.is_none_or(|until| offset < until)
             && self.times.as_ref().is_none_or(|t| t.contains(&event.time))
             && self.kinds.as_ref().is_none_or(|k| k.contains(&event.kind))
-            && self.holds_name(event.name)
             && (self.fragments.as_ref()).is_none_or(|f| f.contains(&event.fragment))
     }
 
@@ -237,7 +242,7 @@ pub struct Scanned {
     pub position: Offset,
     /// Events shown.
     pub shown: u64,
-    /// Events looked at: those of row groups that could not be left out.
+    /// Events decoded: those that could not be left out by what is known of their file, row group, fragment and name.
     pub read: u64,
     /// A callback broke the scan off: not everything was shown.
     pub stopped: bool,

@@ -1,3 +1,4 @@
 //! Every read over many rows: the lake of events, full-text search over members.
 
+pub mod lake;
 pub mod search;

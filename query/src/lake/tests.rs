@@ -1,0 +1,8 @@
+//! The lake against a list in memory that keeps everything.
+
+mod crash;
+mod damage;
+mod erasure;
+mod model;
+mod property;
+mod reading;
