@@ -31,6 +31,7 @@ pub mod view;
 
 pub use cell::Cell;
 pub use coerce::VALUE_BYTES_MAX;
+pub(crate) use coerce::coerce;
 pub use concluded::{Membership, TagValue};
 pub use digest::{DIGEST_BYTES, digest};
 pub use left_out::{ATTRIBUTE_LENGTH, ATTRIBUTE_NAME, ATTRIBUTE_TYPE, ATTRIBUTE_UNKNOWN};

@@ -16,6 +16,9 @@ pub mod plan;
 pub mod scalar;
 mod scan;
 mod sequence;
+#[doc(hidden)]
+pub mod testkit;
+mod text;
 pub mod window;
 
 pub use ast::{Aggregate, EventNames, Op, Path, Rule};
