@@ -12,7 +12,8 @@ mod time;
 
 pub use error::{ErrorKind, Fault, Retry};
 pub use event::{
-    Event, EventKind, OrderChange, OrderLine, OrderStatus, Place, RawJson, RawJsonError,
+    CONSENT_PREFIX, Event, EventKind, OrderChange, OrderLine, OrderStatus, Place, RawJson,
+    RawJsonError,
 };
 pub use id::{
     BrandId, IdSpace, IdentNo, MemberId, MemberNo, Offset, PartitionId, Position, SHARDS,

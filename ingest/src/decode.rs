@@ -2,6 +2,7 @@
 
 use actors::model::Event;
 
+use crate::consent;
 use crate::json::clean;
 use crate::protocol::{cloud, own, scan, segment};
 use crate::raw::DECODER;
@@ -32,10 +33,14 @@ pub fn decode(record: &RawRecord) -> Result<Event, Reject> {
     } else {
         body
     };
-    match record.protocol {
-        Protocol::Segment => segment::decode(record, body, shared),
-        Protocol::CloudEvents => cloud::decode(record, body, shared),
-        Protocol::Scan => scan::decode(record, body),
-        Protocol::Own => own::decode(record, body),
+    let mut event = match record.protocol {
+        Protocol::Segment => segment::decode(record, body, shared)?,
+        Protocol::CloudEvents => cloud::decode(record, body, shared)?,
+        Protocol::Scan => scan::decode(record, body)?,
+        Protocol::Own => own::decode(record, body)?,
+    };
+    if record.decoder >= 2 {
+        consent::tell(&mut event)?;
     }
+    Ok(event)
 }

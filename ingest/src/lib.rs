@@ -11,6 +11,7 @@
 //! Absent on purpose: authentication, storing, and any I/O except reading files through [`std::io::Read`] ([`file`]).
 
 pub mod bench;
+pub mod consent;
 pub mod file;
 pub mod fuzz;
 pub mod limits;

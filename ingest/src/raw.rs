@@ -71,8 +71,8 @@ pub struct RawRecord {
 /// Version of the stored form that this code writes.
 pub const VERSION: u8 = 1;
 
-/// Version of the decoders that this code runs.
-pub const DECODER: u8 = 1;
+/// Version of the decoders that this code runs. 2: places tell their district, consents become attributes.
+pub const DECODER: u8 = 2;
 
 /// Readers by version, oldest first. A new version of the stored form adds one line here and keeps the others.
 const READERS: [Read; VERSION as usize] = [read_v1];

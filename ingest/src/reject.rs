@@ -127,6 +127,7 @@ codes! {
     23 PlaceRange "place_range" "Latitude or longitude is outside the globe." "Check the order: lat −90…90, lon −180…180."
     24 RowColumns "row_columns" "The row has another number of columns than the header." "Check quotes and delimiters in this row."
     25 DecoderUnknown "decoder_unknown" "A newer version of Tributary admitted this event." "Start that version."
+    40 AttributeReserved "attribute_reserved" "The name of an attribute begins with `consent:`, which only consents write." "Send an event named `consent` with `channel`, `purpose` and `state`."
 }
 
 impl RejectCode {

@@ -35,6 +35,9 @@ impl RawJson {
     }
 }
 
+/// What the names of the attributes begin with that consents tell: `consent:CHANNEL:PURPOSE`, either word may be `*`.
+pub const CONSENT_PREFIX: &str = "consent:";
+
 /// What sort of thing happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -1,5 +1,6 @@
 //! Members: found by identifier or id, listed, and everything known of one of them.
 
+mod consents;
 mod events;
 mod link;
 mod orders;
@@ -54,6 +55,7 @@ pub fn routes() -> Routes {
         )
         .and(events::routes(tag))
         .and(orders::routes(tag))
+        .and(consents::routes(tag))
         .and(link::routes(tag))
         .and(regroup::routes(tag))
 }

@@ -1,6 +1,7 @@
 //! The service over real sockets, on a folder of its own.
 
 mod access;
+mod consents;
 mod intake;
 mod reads;
 

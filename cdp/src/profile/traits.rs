@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use actors::model::CONSENT_PREFIX;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
@@ -97,7 +98,7 @@ pub(crate) fn read(traits: &str, schema: &AttributeSchema, zone: &TimeZone) -> R
             continue;
         }
         let definition = schema.get(&name);
-        if definition.is_none() && schema.strict {
+        if definition.is_none() && schema.strict && !name.starts_with(CONSENT_PREFIX) {
             read.left_out.push((name, ATTRIBUTE_UNKNOWN));
             continue;
         }

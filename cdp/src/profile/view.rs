@@ -2,6 +2,7 @@
 //!
 //! Every read takes a [`Scope`]: facts of brands outside it do not exist, fields above its class are masked.
 
+pub mod consent;
 mod mask;
 mod member;
 mod orders;

@@ -241,7 +241,7 @@ pub(crate) fn event(
     event.context = kept(fields.context, "context")?;
     if let Some(placed) = read_place(fields.place)? {
         event.place = Some(placed.place);
-        event.properties = placed.into_properties(event.properties);
+        event.properties = placed.into_properties(event.properties, record);
     }
     Ok(event)
 }
@@ -265,8 +265,15 @@ pub(crate) struct Placed {
 
 impl Placed {
     /// `properties` with what the place says: its district (`region`) and how it was found (`place_source`).
-    pub fn into_properties(self, properties: Option<RawJson>) -> Option<RawJson> {
+    pub fn into_properties(
+        self,
+        properties: Option<RawJson>,
+        record: &RawRecord,
+    ) -> Option<RawJson> {
         let mut facts = ObjectWriter::new();
+        if record.decoder < 2 {
+            return properties;
+        }
         if let Some(region) = region::find(self.place.lat, self.place.lon) {
             facts.raw("region", &region.to_json());
         }

@@ -128,7 +128,7 @@ pub(crate) fn read(record: &RawRecord, body: &str, role: Option<&str>) -> Result
     };
     if let Some(placed) = own::read_place(fields.place)? {
         event.place = Some(placed.place);
-        event.properties = placed.into_properties(event.properties);
+        event.properties = placed.into_properties(event.properties, record);
     }
     Ok(event)
 }

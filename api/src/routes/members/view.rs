@@ -3,13 +3,16 @@
 use std::collections::BTreeMap;
 
 use actors::machine::Rows;
-use actors::model::{Currency, FieldClass, IdentNo, Identifier, MemberId, Money, Scope, Time};
+use actors::model::{
+    CONSENT_PREFIX, Currency, FieldClass, IdentNo, Identifier, MemberId, Money, Scope, Time,
+};
 use cdp::identity::row::{self, IdentRow};
 use cdp::profile::Value;
 use cdp::profile::view::{OrderSummary, mask};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::consents::ConsentAnswer;
 use super::{Found, Status};
 use crate::app::{App, Snapshot};
 use crate::error::ApiError;
@@ -32,6 +35,8 @@ pub struct MemberAnswer {
     pub identifiers: Vec<IdentifierAnswer>,
     /// Attributes by name.
     pub attributes: BTreeMap<String, AttributeAnswer>,
+    /// What it allows, by brand, channel and purpose.
+    pub consents: Vec<ConsentAnswer>,
     /// Event time of the earliest event.
     pub first_seen: Option<String>,
     /// Event time of the latest event.
@@ -127,7 +132,11 @@ impl MemberAnswer {
             .iter()
             .map(|ident| identifier(snapshot, scope, *ident))
             .collect::<Result<Vec<_>, _>>()?;
-        let attributes = view.attributes.iter().map(|(name, attribute)| {
+        let shown = view
+            .attributes
+            .iter()
+            .filter(|(name, _)| !name.starts_with(CONSENT_PREFIX));
+        let attributes = shown.map(|(name, attribute)| {
             let answer = AttributeAnswer {
                 value: attribute.value.to_json(),
                 masked: attribute.masked,
@@ -145,6 +154,7 @@ impl MemberAnswer {
             since: row.since.rfc3339(),
             identifiers: identifiers.into_iter().flatten().collect(),
             attributes: attributes.collect(),
+            consents: view.consents.iter().map(ConsentAnswer::of).collect(),
             first_seen: view.first_seen.map(Time::rfc3339),
             last_seen: view.last_seen.map(Time::rfc3339),
             event_count: view.events.values().sum(),

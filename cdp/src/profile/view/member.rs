@@ -8,6 +8,7 @@ use actors::model::{
 };
 use bytes::Bytes;
 
+use super::consent::{self, Consent};
 use super::timeline::told_values;
 use super::{mask, scan};
 use crate::definition::AttributeSchema;
@@ -21,6 +22,8 @@ use crate::profile::{Value, moves, row};
 pub struct View {
     /// Attributes that have a value, by name.
     pub attributes: BTreeMap<Box<str>, AttributeView>,
+    /// Consents, by brand, channel and purpose.
+    pub consents: Vec<Consent>,
     /// Event time of the earliest event.
     pub first_seen: Option<Time>,
     /// Event time of the latest event.
@@ -120,7 +123,9 @@ pub fn member_view(
     if !is_visible(&view, scope) {
         return Ok(None);
     }
-    view.attributes = attributes(rows, member, whole, schema, scope, &view.fragments)?;
+    let told = whole.into_attributes()?;
+    view.consents = consent::of(&told, scope);
+    view.attributes = attributes(rows, member, told, schema, scope, &view.fragments)?;
     Ok(Some(view))
 }
 
@@ -179,14 +184,14 @@ impl OrderSummary {
 fn attributes(
     rows: &dyn Rows,
     member: MemberNo,
-    whole: Cell,
+    told: Vec<Attribute>,
     schema: &AttributeSchema,
     scope: &Scope,
     fragments: &[IdentNo],
 ) -> Result<BTreeMap<Box<str>, AttributeView>, RowsError> {
     let mut views = BTreeMap::new();
     let mut visible: Vec<Attribute> = Vec::new();
-    for attribute in whole.into_attributes()? {
+    for attribute in told {
         let owner = schema
             .get(&attribute.name)
             .map_or(BrandId(0), |it| it.brand);
