@@ -58,7 +58,11 @@ macro_rules! on_both {
             $body
             match postgres(stringify!($name)).await {
                 Some($registry) => $body,
-                None => println!("skipped on PostgreSQL: TRIBUTARY_TEST_PG is not set"),
+                None => {
+                    // Past the capture of tests that pass.
+                    let line = format!("SKIPPED: {} on PostgreSQL because TRIBUTARY_TEST_PG is not set\n", stringify!($name));
+                    let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
+                },
             }
         }
     )*};
