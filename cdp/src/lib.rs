@@ -1,5 +1,6 @@
 //! Who the member is and what we know: identity, profile, rules, later tags and segments.
 
+pub mod audience;
 pub mod control;
 pub mod dead;
 pub mod definition;

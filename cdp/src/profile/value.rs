@@ -125,6 +125,21 @@ impl Number {
             .flatten()
     }
 
+    /// The number times ten to the power of `digits`, if that is whole and fits.
+    pub(crate) fn scaled(self, digits: u32) -> Option<i64> {
+        let missing = digits.checked_sub(self.0.scale())?;
+        let whole = self
+            .0
+            .mantissa()
+            .checked_mul(10i128.checked_pow(missing)?)?;
+        i64::try_from(whole).ok()
+    }
+
+    /// The inverse of [`Number::scaled`].
+    pub(crate) fn from_scaled(scaled: i64, digits: u32) -> Number {
+        Number::new(Decimal::new(scaled, digits))
+    }
+
     /// The decimal.
     pub(crate) fn decimal(self) -> Decimal {
         self.0

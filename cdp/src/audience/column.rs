@@ -1,0 +1,273 @@
+//! A column: one value per ordinal, of any type, exact.
+//!
+//! Types count, so a column keeps a **lane** of plain numbers per type: whole numbers, decimals in ten-thousandths, days,
+//! instants, yes and no, codes of texts. What fits none of these (numbers beyond 2⁶², decimals with more digits) has a code
+//! in a dictionary of values; lists are kept by element, objects as they came. An ordinal has its value in one lane at most.
+
+use super::bits::split;
+use super::blobs::Blobs;
+use super::cells::{Cells, VALUE_MAX};
+use super::dict::Dict;
+use super::lists::Lists;
+use crate::profile::Value;
+use crate::profile::value::Number;
+use actors::model::Time;
+
+/// Digits behind the point that the lane of decimals keeps.
+pub(crate) const DECIMAL_DIGITS: u32 = 4;
+
+/// The lanes of plain numbers, in the order of [`Column::lane`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lane {
+    Bool,
+    Int,
+    Decimal,
+    Date,
+    Time,
+    /// Codes of [`Column::texts`].
+    Text,
+    /// Codes of [`Column::others`].
+    Other,
+}
+
+impl Lane {
+    pub const ALL: [Lane; 7] = [
+        Lane::Bool,
+        Lane::Int,
+        Lane::Decimal,
+        Lane::Date,
+        Lane::Time,
+        Lane::Text,
+        Lane::Other,
+    ];
+
+    /// Whether the numbers are codes.
+    pub fn is_coded(self) -> bool {
+        matches!(self, Lane::Text | Lane::Other)
+    }
+}
+
+/// One value per ordinal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Column {
+    lanes: [Vec<Cells>; 7],
+    /// Texts after NFKC: that is how they are compared.
+    pub texts: Dict,
+    /// Values in their stored form.
+    pub others: Dict,
+    /// Lists of plain values.
+    pub lists: Option<Box<Lists>>,
+    /// Objects and lists with objects in them, stored form.
+    pub objects: Blobs,
+}
+
+/// Where a value goes.
+enum Home {
+    Lane(Lane, i64),
+    List,
+    Object,
+}
+
+impl Column {
+    /// Sets or clears the value. [`Value::Cleared`], empty text and empty lists are *absent*.
+    pub fn set(&mut self, ordinal: u32, value: Option<&Value>) {
+        let home = value
+            .filter(|value| !is_absent(value))
+            .map(|value| self.home(value));
+        self.clear_others(ordinal, home.as_ref());
+        match (home, value) {
+            (Some(Home::Lane(lane, number)), _) => self.set_lane(lane, ordinal, Some(number)),
+            (Some(Home::List), Some(Value::List(values))) => {
+                self.lists.get_or_insert_default().set(ordinal, values)
+            }
+            (Some(Home::Object), Some(value)) => self.objects.set(ordinal, &stored(value)),
+            _ => {}
+        }
+    }
+
+    /// As [`Column::set`] for a whole number, without the detour.
+    pub fn set_int(&mut self, ordinal: u32, value: Option<i64>) {
+        match value {
+            Some(value) if (-VALUE_MAX..=VALUE_MAX).contains(&value) && self.only(Lane::Int) => {
+                self.set_lane(Lane::Int, ordinal, Some(value));
+            }
+            Some(value) => self.set(ordinal, Some(&Value::Int(value))),
+            None => self.set(ordinal, None),
+        }
+    }
+
+    /// The value, texts after NFKC.
+    pub fn get(&self, ordinal: u32) -> Option<Value> {
+        for lane in Lane::ALL {
+            if let Some(number) = self.number(lane, ordinal) {
+                return Some(self.value(lane, number));
+            }
+        }
+        if let Some(values) = self.lists.as_ref().and_then(|lists| lists.get(ordinal)) {
+            return Some(Value::List(values));
+        }
+        read(self.objects.get(ordinal))
+    }
+
+    /// The value behind a number of a lane.
+    pub fn value(&self, lane: Lane, number: i64) -> Value {
+        match lane {
+            Lane::Bool => Value::Bool(number != 0),
+            Lane::Int => Value::Int(number),
+            Lane::Decimal => Value::Number(Number::from_scaled(number, DECIMAL_DIGITS)),
+            Lane::Date => Value::Date(number as i32),
+            Lane::Time => Value::Time(Time(number)),
+            Lane::Text => Value::Text(text(self.texts.get(number as u32)).into()),
+            Lane::Other => read(self.others.get(number as u32)).unwrap_or(Value::Cleared),
+        }
+    }
+
+    /// The number of an ordinal in a lane.
+    pub fn number(&self, lane: Lane, ordinal: u32) -> Option<i64> {
+        let (block, place) = split(ordinal);
+        self.lanes[lane as usize].get(block)?.get(place)
+    }
+
+    /// A block of a lane, if it holds anything.
+    pub fn lane(&self, lane: Lane, block: usize) -> Option<&Cells> {
+        self.lanes[lane as usize]
+            .get(block)
+            .filter(|cells| !cells.is_empty())
+    }
+
+    /// Whether a lane was ever used.
+    pub fn has_lane(&self, lane: Lane) -> bool {
+        !self.lanes[lane as usize].is_empty()
+    }
+
+    /// Memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        let lanes = self.lanes.iter().flatten();
+        lanes
+            .map(|it| it.bytes() + size_of::<Cells>())
+            .sum::<usize>()
+            + self.texts.bytes()
+            + self.others.bytes()
+            + self.lists.as_ref().map_or(0, |lists| lists.bytes())
+            + self.objects.bytes()
+    }
+
+    fn only(&self, lane: Lane) -> bool {
+        let others = Lane::ALL.into_iter().filter(|other| *other != lane);
+        self.lists.is_none()
+            && self.objects.is_unused()
+            && others.into_iter().all(|other| !self.has_lane(other))
+    }
+
+    fn home(&mut self, value: &Value) -> Home {
+        let plain = |number: i64| (-VALUE_MAX..=VALUE_MAX).contains(&number).then_some(number);
+        let lane = match value {
+            Value::Bool(yes) => Some((Lane::Bool, i64::from(*yes))),
+            Value::Int(number) => plain(*number).map(|number| (Lane::Int, number)),
+            Value::Number(number) => number
+                .scaled(DECIMAL_DIGITS)
+                .and_then(plain)
+                .map(|number| (Lane::Decimal, number)),
+            Value::Date(days) => Some((Lane::Date, i64::from(*days))),
+            Value::Time(time) => plain(time.0).map(|ms| (Lane::Time, ms)),
+            Value::Text(text) => {
+                let code = self.texts.acquire(normal(text).as_bytes());
+                Some((Lane::Text, i64::from(code)))
+            }
+            Value::List(values) if values.iter().all(is_plain) => return Home::List,
+            Value::List(_) | Value::Object(_) => return Home::Object,
+            Value::Cleared => None,
+        };
+        let (lane, number) =
+            lane.unwrap_or_else(|| (Lane::Other, i64::from(self.others.acquire(&stored(value)))));
+        Home::Lane(lane, number)
+    }
+
+    /// Takes the old value out of every lane but that of the new one.
+    fn clear_others(&mut self, ordinal: u32, new: Option<&Home>) {
+        for lane in Lane::ALL {
+            let stays = matches!(new, Some(Home::Lane(new, _)) if *new == lane);
+            if !stays && self.has_lane(lane) {
+                self.set_lane(lane, ordinal, None);
+            }
+        }
+        if !matches!(new, Some(Home::List))
+            && let Some(lists) = &mut self.lists
+        {
+            lists.set(ordinal, &[]);
+        }
+        if !matches!(new, Some(Home::Object)) {
+            self.objects.set(ordinal, &[]);
+        }
+    }
+
+    /// A new code has been acquired; the old one is released here.
+    fn set_lane(&mut self, lane: Lane, ordinal: u32, value: Option<i64>) {
+        let (block, place) = split(ordinal);
+        let blocks = &mut self.lanes[lane as usize];
+        if blocks.len() <= block {
+            if value.is_none() {
+                return;
+            }
+            blocks.resize_with(block + 1, Cells::default);
+        }
+        let cells = &mut blocks[block];
+        if lane.is_coded() {
+            let old = cells.get(place);
+            cells.set(place, value, true);
+            if let Some(old) = old {
+                let dict = match lane {
+                    Lane::Text => &mut self.texts,
+                    _ => &mut self.others,
+                };
+                dict.release(old as u32);
+            }
+        } else {
+            cells.set(place, value, false);
+        }
+    }
+}
+
+/// Null, empty text and an empty list say nothing.
+pub(crate) fn is_absent(value: &Value) -> bool {
+    match value {
+        Value::Cleared => true,
+        Value::Text(text) => text.is_empty(),
+        Value::List(values) => values.iter().all(is_absent),
+        _ => false,
+    }
+}
+
+/// Neither list nor object.
+fn is_plain(value: &Value) -> bool {
+    !matches!(value, Value::List(_) | Value::Object(_))
+}
+
+/// Text after NFKC.
+pub(crate) fn normal(text: &str) -> std::borrow::Cow<'_, str> {
+    use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfkc_quick};
+    if text.is_ascii() || is_nfkc_quick(text.chars()) == IsNormalized::Yes {
+        return text.into();
+    }
+    text.nfkc().collect::<String>().into()
+}
+
+pub(crate) fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("texts go in as UTF-8")
+}
+
+/// The stored form of a value.
+pub(crate) fn stored(value: &Value) -> Vec<u8> {
+    postcard::to_stdvec(value).expect("our own types always serialise")
+}
+
+/// Reads a stored form; `None` for no bytes.
+pub(crate) fn read(bytes: &[u8]) -> Option<Value> {
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(postcard::from_bytes(bytes).expect("written by `stored`"))
+}
+
+#[cfg(test)]
+mod tests;
