@@ -232,6 +232,25 @@ impl Set {
         }
     }
 
+    /// Shows each ordinal that is in one of the two only, and whether it is in `new`; ascending.
+    pub fn diff(&self, new: &Set, mut each: impl FnMut(u32, bool)) {
+        let none = Part::default();
+        for block in 0..self.parts.len().max(new.parts.len()) {
+            let old = self.parts.get(block).unwrap_or(&none);
+            let new = new.parts.get(block).unwrap_or(&none);
+            if old == new {
+                continue;
+            }
+            let (mut was, mut is) = (new_words(), new_words());
+            old.or_into(&mut was);
+            new.or_into(&mut is);
+            for (was, is) in was.iter_mut().zip(&*is) {
+                *was ^= is;
+            }
+            each_bit(&was, |place| each(join(block, place), new.has(place)));
+        }
+    }
+
     pub fn bytes(&self) -> usize {
         self.parts.iter().map(Part::bytes).sum::<usize>()
             + self.parts.capacity() * size_of::<Part>()

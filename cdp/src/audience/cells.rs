@@ -68,7 +68,7 @@ impl<C: Cell> Grid<C> {
         self.cells[place as usize] = C::from_u64(stored);
     }
 
-    fn ranges(&self, ranges: &[(i64, i64)], out: &mut Words) {
+    fn ranges(&self, ranges: &[(i64, i64)], absent: bool, out: &mut Words) {
         let last = self
             .base
             .saturating_add((C::MAX - 1).min(i64::MAX as u64) as i64);
@@ -81,6 +81,7 @@ impl<C: Cell> Grid<C> {
                 let span = high.wrapping_sub(low) as u64;
                 (C::from_u64(stored), C::from_u64(span))
             })
+            .chain(absent.then_some((C::from_u64(0), C::from_u64(0))))
             .collect();
         kernel::ranges(&self.cells, &clipped, out);
     }
@@ -208,18 +209,49 @@ impl Cells {
         };
         match self {
             Cells::List(..) | Cells::Few(_) => self.by_value(inside, out),
-            Cells::U8(grid) => grid.ranges(ranges, out),
-            Cells::U16(grid) => grid.ranges(ranges, out),
-            Cells::U32(grid) => grid.ranges(ranges, out),
-            Cells::U64(grid) => grid.ranges(ranges, out),
+            Cells::U8(grid) => grid.ranges(ranges, false, out),
+            Cells::U16(grid) => grid.ranges(ranges, false, out),
+            Cells::U32(grid) => grid.ranges(ranges, false, out),
+            Cells::U64(grid) => grid.ranges(ranges, false, out),
+        }
+    }
+
+    /// As [`Cells::ranges`], and those without a value.
+    pub fn ranges_or_absent(&self, ranges: &[(i64, i64)], out: &mut Words) {
+        let outside = |value: i64| !ranges.iter().any(|&(low, high)| low <= value && value <= high);
+        match self {
+            Cells::List(..) | Cells::Few(_) => {
+                self.by_value(outside, out);
+                out.iter_mut().for_each(|word| *word = !*word);
+            }
+            Cells::U8(grid) => grid.ranges(ranges, true, out),
+            Cells::U16(grid) => grid.ranges(ranges, true, out),
+            Cells::U32(grid) => grid.ranges(ranges, true, out),
+            Cells::U64(grid) => grid.ranges(ranges, true, out),
+        }
+    }
+
+    /// What a pass over it costs, in passes over the words of a block.
+    pub fn cost(&self) -> u32 {
+        match self {
+            Cells::List(..) => 1,
+            Cells::Few(_) => 2,
+            Cells::U8(_) => 10,
+            Cells::U16(_) => 18,
+            Cells::U32(_) => 34,
+            Cells::U64(_) => 66,
         }
     }
 
     /// Places whose code is in the table: bit `code + 1` is set (bit 0 stands for *absent*).
     pub fn table(&self, table: &[u64], out: &mut Words) {
-        let inside = |value: i64| has_code(table, value);
+        let absent = table.first().is_some_and(|word| word & 1 != 0);
         match self {
-            Cells::List(..) | Cells::Few(_) => self.by_value(inside, out),
+            Cells::List(..) | Cells::Few(_) if absent => {
+                self.by_value(|value| !has_code(table, value), out);
+                out.iter_mut().for_each(|word| *word = !*word);
+            }
+            Cells::List(..) | Cells::Few(_) => self.by_value(|value| has_code(table, value), out),
             Cells::U8(grid) => kernel::table(&grid.cells, table, out),
             Cells::U16(grid) => kernel::table(&grid.cells, table, out),
             Cells::U32(grid) => kernel::table(&grid.cells, table, out),
@@ -238,6 +270,29 @@ impl Cells {
             _ => self.each(|place, value| {
                 if inside(value) {
                     set_bit(out, place);
+                }
+            }),
+        }
+    }
+
+    /// Values and how often they occur among `who`; a value may be shown several times.
+    pub fn count_values(&self, who: &Words, each: &mut dyn FnMut(i64, u64)) {
+        let inside = |place: u16| who[place as usize >> 6] >> (place & 63) & 1 != 0;
+        match self {
+            Cells::Few(few) => {
+                for (value, part) in few {
+                    let count = match part {
+                        Part::Dense(words, _) => kernel::count_and(words, who).into(),
+                        Part::List(list) => list.iter().filter(|it| inside(**it)).count() as u64,
+                    };
+                    if count > 0 {
+                        each(*value, count);
+                    }
+                }
+            }
+            _ => self.each(|place, value| {
+                if inside(place) {
+                    each(value, 1);
                 }
             }),
         }

@@ -4,7 +4,7 @@
 //! instants, yes and no, codes of texts. What fits none of these (numbers beyond 2⁶², decimals with more digits) has a code
 //! in a dictionary of values; lists are kept by element, objects as they came. An ordinal has its value in one lane at most.
 
-use super::bits::split;
+use super::bits::{Words, set_bit, split};
 use super::blobs::Blobs;
 use super::cells::{Cells, VALUE_MAX};
 use super::dict::Dict;
@@ -138,6 +138,26 @@ impl Column {
     /// Whether a lane was ever used.
     pub fn has_lane(&self, lane: Lane) -> bool {
         !self.lanes[lane as usize].is_empty()
+    }
+
+    /// Who has a value.
+    pub fn exists(&self, block: usize, out: &mut Words) {
+        out.fill(0);
+        let mut set = |place, _| set_bit(out, place);
+        for cells in Lane::ALL.into_iter().filter_map(|lane| self.lane(lane, block)) {
+            cells.each(&mut set);
+        }
+        if let Some(lists) = &self.lists {
+            lists.any(block, &|_| true, out);
+        }
+        self.objects.each_in(block, |place, _| set_bit(out, place));
+    }
+
+    /// Blocks that a value was ever put into.
+    pub fn blocks(&self) -> usize {
+        let lanes = self.lanes.iter().map(Vec::len).max().unwrap_or(0);
+        let lists = self.lists.as_ref().map_or(0, |lists| lists.blocks());
+        lanes.max(lists).max(self.objects.blocks())
     }
 
     /// Memory, in bytes.

@@ -1,0 +1,456 @@
+//! The engine: takes changes, answers questions, says who entered and left.
+
+mod answer;
+mod keep;
+mod prepare;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use actors::model::{IdentNo, MemberNo, Place, Position, Time};
+use jiff::tz::TimeZone;
+
+pub use answer::{Counted, Distribution, Memory};
+pub use prepare::NotReady;
+
+use super::column::Column;
+use super::derived::Derived;
+use super::live::{Input, Live, Segments, Transition};
+use super::series::Series;
+use super::store::Store;
+use crate::identity::row::MemberState;
+use crate::profile::Value;
+use crate::rule::{Extractor, Measure, Plan};
+
+/// Something that happened to what the engine knows, in the order of the log.
+#[derive(Debug, Clone)]
+pub enum Change<'a> {
+    /// A member number as identity has it now.
+    Member {
+        /// The number.
+        member: MemberNo,
+        /// What it is: only members count.
+        state: MemberState,
+        /// Known from test sources only: does not count.
+        test: bool,
+        /// All its fragments, identifiers and orders without a person of their own.
+        fragments: &'a [IdentNo],
+    },
+    /// All attributes of a member by their rules. What is not among them is absent now.
+    Attributes {
+        /// The member.
+        member: MemberNo,
+        /// Names and values.
+        values: &'a [(&'a str, Value)],
+    },
+    /// An event that counts. Each once; in any order of time.
+    Event {
+        /// The fragment that owns it.
+        fragment: IdentNo,
+        /// Its raw position.
+        position: Position,
+        /// When it happened.
+        time: Time,
+        /// Its name.
+        name: &'a str,
+        /// Its properties, JSON text of an object.
+        properties: Option<&'a str>,
+        /// Where it happened.
+        place: Option<Place>,
+    },
+    /// A tag of a member.
+    Tag {
+        /// The member.
+        member: MemberNo,
+        /// The tag's code.
+        code: &'a str,
+        /// `None`: taken away.
+        value: Option<Value>,
+    },
+    /// A place of a member that no event tells, such as an address.
+    Place {
+        /// The member.
+        member: MemberNo,
+        /// Which sort.
+        of: &'a str,
+        /// `None`: not known any more.
+        place: Option<Place>,
+    },
+    /// An uploaded list as a whole.
+    List {
+        /// Its id.
+        list: &'a str,
+        /// Who is in it.
+        members: &'a [MemberNo],
+    },
+    /// A fragment is erased: its events are forgotten.
+    Forget {
+        /// The fragment.
+        fragment: IdentNo,
+    },
+}
+
+/// The audience: see [`crate::audience`].
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    now: Time,
+    threads: usize,
+    derived: Vec<Option<Derived>>,
+    by_key: HashMap<Box<str>, usize>,
+    /// Computed columns by what they read.
+    by_series: Vec<Vec<usize>>,
+    by_attribute: BTreeMap<Box<str>, Vec<usize>>,
+    by_place: BTreeMap<Box<str>, Vec<usize>>,
+    /// Measures that collect events but lack their history.
+    begun: BTreeMap<Box<str>, Series>,
+    /// Measures by the names of events met so far.
+    about: HashMap<Box<str>, About>,
+    segments: Segments,
+    transitions: Vec<Transition>,
+    /// What an attribute holds that nobody was ever told to have.
+    empty: Column,
+    /// Questions asked, to know which computed columns rest.
+    asked: u64,
+}
+
+/// Measures about one name of event.
+#[derive(Debug, Clone, Default)]
+struct About {
+    installed: Vec<usize>,
+    begun: Vec<Box<str>>,
+}
+
+/// The place that scans tell.
+const LAST_SCAN: &str = "last_scan";
+
+/// The name of events that tell [`LAST_SCAN`].
+const SCAN: &str = "scan";
+
+impl Engine {
+    /// An engine that knows nobody. `threads`: how many a question may use.
+    pub fn new(zone: TimeZone, now: Time, threads: usize) -> Engine {
+        Engine {
+            store: Store::new(zone),
+            now,
+            threads: threads.max(1),
+            derived: Vec::new(),
+            by_key: HashMap::new(),
+            by_series: Vec::new(),
+            by_attribute: BTreeMap::new(),
+            by_place: BTreeMap::new(),
+            begun: BTreeMap::new(),
+            about: HashMap::new(),
+            segments: Segments::default(),
+            transitions: Vec::new(),
+            empty: Column::default(),
+            asked: 0,
+        }
+    }
+
+    /// The engine's time: that of the last [`Engine::tick`] or question.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Takes a change. Segments follow in [`Engine::tick`] and [`Engine::drain_transitions`].
+    pub fn apply(&mut self, change: Change<'_>) {
+        match change {
+            Change::Member {
+                member,
+                state,
+                test,
+                fragments,
+            } => self.apply_member(member, state == MemberState::Member && !test, fragments),
+            Change::Attributes { member, values } => self.apply_attributes(member, values),
+            Change::Event {
+                fragment,
+                position,
+                time,
+                name,
+                properties,
+                place,
+            } => {
+                if let Some(place) = place.filter(|_| name == SCAN) {
+                    let places = self.store.places.entry(LAST_SCAN.into()).or_default();
+                    places.see(fragment, time, position, place);
+                    self.touch_place(LAST_SCAN, fragment);
+                }
+                self.apply_event(fragment, position, time, name, properties);
+            }
+            Change::Tag {
+                member,
+                code,
+                value,
+            } => {
+                self.grow(member);
+                let column = match self.store.tags.get_mut(code) {
+                    Some(column) => column,
+                    None => self.store.tags.entry(code.into()).or_default(),
+                };
+                if replace(column, member.0, value.as_ref()) {
+                    self.segments.mark(&Input::Tag(code.into()), member.0);
+                }
+            }
+            Change::Place { member, of, place } => {
+                self.grow(member);
+                self.store.places.entry(of.into()).or_default().tell(member, place);
+                let derived = self.by_place.get(of).cloned().unwrap_or_default();
+                self.touch(&derived, member);
+            }
+            Change::List { list, members } => {
+                members.iter().for_each(|member| self.grow(*member));
+                let new = members.iter().map(|member| member.0).collect();
+                let set = self.store.lists.entry(list.into()).or_default();
+                let input = Input::List(list.into());
+                let segments = &mut self.segments;
+                set.diff(&new, |ordinal, _| segments.mark(&input, ordinal));
+                *set = new;
+            }
+            Change::Forget { fragment } => self.forget(fragment),
+        }
+    }
+
+    fn apply_member(&mut self, member: MemberNo, counts: bool, fragments: &[IdentNo]) {
+        self.grow(member);
+        for changed in self.store.people.set_fragments(member, fragments) {
+            let by_place = self.by_place.values().flatten();
+            let mut derived: Vec<usize> = self.by_series.iter().flatten().chain(by_place).copied().collect();
+            derived.sort_unstable();
+            derived.dedup();
+            self.touch(&derived, changed);
+        }
+        if self.store.people.universe.put(member.0, counts) {
+            self.segments.mark_everywhere(member.0);
+        }
+    }
+
+    fn apply_attributes(&mut self, member: MemberNo, values: &[(&str, Value)]) {
+        self.grow(member);
+        let mut changed: Vec<Box<str>> = Vec::new();
+        for (name, value) in values {
+            let column = match self.store.attributes.get_mut(*name) {
+                Some(column) => column,
+                None => self.store.attributes.entry((*name).into()).or_default(),
+            };
+            if replace(column, member.0, Some(value)) {
+                changed.push((*name).into());
+            }
+        }
+        for (name, column) in &mut self.store.attributes {
+            if values.iter().all(|(told, _)| **told != **name) && replace(column, member.0, None) {
+                changed.push(name.clone());
+            }
+        }
+        for name in changed {
+            let derived = self.by_attribute.get(&name).cloned().unwrap_or_default();
+            self.touch(&derived, member);
+            self.segments.mark(&Input::Attribute(name), member.0);
+        }
+    }
+
+    fn apply_event(
+        &mut self,
+        fragment: IdentNo,
+        position: Position,
+        time: Time,
+        name: &str,
+        properties: Option<&str>,
+    ) {
+        if !self.about.contains_key(name) {
+            let about = self.about_of(name);
+            self.about.insert(name.into(), about);
+        }
+        let about = &self.about[name];
+        for key in &about.begun {
+            let series = self.begun.get_mut(key).expect("`about` is cleared when this changes");
+            if let Some(hit) = series.extractor.of_named(time, properties) {
+                series.push(fragment, position, &hit);
+            }
+        }
+        let mut touched = Vec::new();
+        for &number in &about.installed {
+            let series = &mut self.store.series[number];
+            if let Some(hit) = series.extractor.of_named(time, properties) {
+                series.push(fragment, position, &hit);
+                touched.extend_from_slice(&self.by_series[number]);
+            }
+        }
+        if !touched.is_empty()
+            && let Some(member) = self.store.people.member_of(fragment)
+        {
+            self.touch(&touched, member);
+        }
+    }
+
+    fn about_of(&self, name: &str) -> About {
+        let series = self.store.series.iter().enumerate();
+        About {
+            installed: series
+                .filter(|(_, series)| series.measure().is_about(name))
+                .map(|(number, _)| number)
+                .collect(),
+            begun: self
+                .begun
+                .iter()
+                .filter(|(_, series)| series.measure().is_about(name))
+                .map(|(key, _)| key.clone())
+                .collect(),
+        }
+    }
+
+    fn forget(&mut self, fragment: IdentNo) {
+        for series in self.store.series.iter_mut().chain(self.begun.values_mut()) {
+            series.forget(fragment);
+        }
+        self.store.places.values_mut().for_each(|places| places.forget(fragment));
+        if let Some(member) = self.store.people.member_of(fragment) {
+            let all: Vec<usize> = (0..self.derived.len()).collect();
+            self.touch(&all, member);
+        }
+    }
+
+    fn touch_place(&mut self, of: &str, fragment: IdentNo) {
+        if let Some(member) = self.store.people.member_of(fragment)
+            && let Some(derived) = self.by_place.get(of).cloned()
+        {
+            self.touch(&derived, member);
+        }
+    }
+
+    /// Computes a member's values again and marks who reads those that changed.
+    fn touch(&mut self, derived: &[usize], member: MemberNo) {
+        for &number in derived {
+            if let Some(column) = &mut self.derived[number]
+                && column.touch(&self.store, member, self.now)
+            {
+                self.segments.mark(&Input::Derived(number), member.0);
+            }
+        }
+    }
+
+    /// Makes room for a member number; computed columns stay complete.
+    fn grow(&mut self, member: MemberNo) {
+        let all = self.store.people.ordinals;
+        if member.0 < all {
+            return;
+        }
+        let complete: Vec<usize> = (0..self.derived.len())
+            .filter(|it| self.derived[*it].as_ref().is_some_and(|it| it.is_built(&self.store)))
+            .collect();
+        self.store.people.ordinals = member.0 + 1;
+        for number in complete {
+            if let Some(column) = &mut self.derived[number] {
+                column.build(&self.store, self.now, u32::MAX);
+            }
+        }
+    }
+
+    /// Measures of a plan that are not installed: collect their events from history and [`Engine::measure_install`] them.
+    pub fn measure_wanted(&self, plan: &Plan) -> Vec<Arc<Measure>> {
+        let mut measures = plan.measures();
+        measures.retain(|it| self.store.measure(it.key()).is_none());
+        measures
+    }
+
+    /// Begins to collect the events of a measure that come from now on, so that a backfill may read history up to this
+    /// point meanwhile. Nothing happens if the measure is known.
+    pub fn measure_begin(&mut self, measure: Arc<Measure>) {
+        if self.store.measure(measure.key()).is_none() && !self.begun.contains_key(measure.key()) {
+            let series = self.measure_builder(measure);
+            self.begun.insert(series.measure().key().into(), series);
+            self.about.clear();
+        }
+    }
+
+    /// An empty series to fill with history, on any thread.
+    pub fn measure_builder(&self, measure: Arc<Measure>) -> Series {
+        Series::new(Extractor::new(measure, &self.store.zone))
+    }
+
+    /// Takes a measure's history, and joins what came since [`Engine::measure_begin`]. From here on it is complete and kept
+    /// up to date.
+    pub fn measure_install(&mut self, mut history: Series) {
+        let key: Box<str> = history.measure().key().into();
+        if self.store.measure(&key).is_some() {
+            return;
+        }
+        if let Some(since) = self.begun.remove(&key) {
+            history.join(&since);
+        }
+        self.store.series.push(history);
+        self.by_series.push(Vec::new());
+        self.about.clear();
+    }
+
+    /// Gives a segment a rule. The old edition serves until this one is computed.
+    pub fn segment_put(&mut self, id: &str, version: u32, plan: Arc<Plan>) {
+        let live = match self.segments.by_id.get_mut(id) {
+            Some(live) => live,
+            None => self.segments.by_id.entry(id.into()).or_insert_with(|| Live::new(id)),
+        };
+        live.next = Some((version, plan));
+        self.segments.index();
+    }
+
+    /// Takes a segment away; nobody leaves it. Answers whether it was there.
+    pub fn segment_remove(&mut self, id: &str) -> bool {
+        let was = self.segments.by_id.remove(id).is_some();
+        self.segments.index();
+        self.segments.mark_all(&Input::Segment(id.into()));
+        was
+    }
+
+    /// The version of a segment's rule in force, and that of a rule that is still being computed.
+    pub fn segment_versions(&self, id: &str) -> Option<(Option<u32>, Option<u32>)> {
+        let live = self.segments.by_id.get(id)?;
+        let next = live.next.as_ref().map(|(version, _)| *version);
+        Some((live.edition.as_ref().map(|it| it.version), next))
+    }
+
+    /// Restores who was in a segment before a restart, so that only real changes become transitions. The rule itself is put
+    /// as usual; what differs is announced as `rebuilt`.
+    pub fn segment_restore(&mut self, id: &str, members: impl IntoIterator<Item = MemberNo>) {
+        let live = match self.segments.by_id.get_mut(id) {
+            Some(live) => live,
+            None => self.segments.by_id.entry(id.into()).or_insert_with(|| Live::new(id)),
+        };
+        live.members = members.into_iter().map(|member| member.0).collect();
+    }
+
+    /// Whether a member is in a segment, as of the last transitions. `None`: no such segment, or not computed yet.
+    pub fn holds(&self, segment: &str, member: MemberNo) -> Option<bool> {
+        let live = self.segments.by_id.get(segment)?;
+        live.edition.as_ref()?;
+        Some(live.members.has(member.0))
+    }
+
+    /// How many are in a segment, as of the last transitions. `None`: no such segment, or not computed yet.
+    pub fn segment_count(&self, segment: &str) -> Option<u64> {
+        let live = self.segments.by_id.get(segment)?;
+        live.edition.as_ref()?;
+        Some(live.members.len())
+    }
+
+    /// Computed columns that segments in force read.
+    fn kept(&self) -> BTreeSet<usize> {
+        let editions = self.segments.by_id.values().filter_map(|live| live.edition.as_ref());
+        let inputs = editions.flat_map(|edition| &edition.inputs);
+        inputs
+            .filter_map(|input| match input {
+                Input::Derived(number) => Some(*number),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// Sets a value; answers whether it differs from the one before.
+fn replace(column: &mut Column, ordinal: u32, value: Option<&Value>) -> bool {
+    let before = column.get(ordinal);
+    if before.is_none() && value.is_none() {
+        return false;
+    }
+    column.set(ordinal, value);
+    column.get(ordinal) != before
+}

@@ -1,0 +1,297 @@
+//! Keeping up: the clock, members to look at again, new editions of segments.
+
+use actors::model::{MemberNo, Time};
+
+use super::super::bits::{Part, Set};
+use super::super::live::{Edition, Input, Transition};
+use super::super::query::over_blocks;
+use super::Engine;
+use super::prepare::{Clause, Prepared};
+use crate::rule::{Node, Plan};
+
+/// Members that one call of [`Engine::tick`] looks at: some milliseconds.
+const SLICE: usize = 10_000;
+
+/// Members per block from which on a pass over all blocks is cheaper than looking at each.
+const PASS_FROM: usize = 50;
+
+impl Engine {
+    /// Lets time pass and does a slice of what is to be done: members whose time has come, new editions, segments. Answers
+    /// whether more is left: then call again soon, with the same or a later time.
+    ///
+    /// The clock may go back; then everything is computed anew in this call.
+    pub fn tick(&mut self, now: Time) -> bool {
+        self.set_now(now);
+        let mut room = SLICE;
+        let kept: Vec<usize> = self.kept().into_iter().collect();
+        for number in &kept {
+            room -= self.advance(*number, room).min(room);
+            if room == 0 {
+                return true;
+            }
+        }
+        // Others as well, with what is left: who asks again finds them nearly done.
+        for number in 0..self.derived.len() {
+            if !kept.contains(&number) {
+                room -= self.advance(number, room).min(room);
+            }
+        }
+        if self.build_next(&mut room) {
+            return true;
+        }
+        let segments = std::mem::take(&mut self.segments.order);
+        let mut left = false;
+        for id in &segments {
+            if room == 0 {
+                left = true;
+                break;
+            }
+            room -= self.refresh(id).min(room);
+        }
+        self.segments.order = segments;
+        left || self.derived.iter().flatten().any(|it| it.is_due(self.now))
+    }
+
+    /// Finishes everything that is to be done at the engine's time and takes the transitions so far, in the order in which
+    /// they were found.
+    pub fn drain_transitions(&mut self) -> Vec<Transition> {
+        self.settle();
+        std::mem::take(&mut self.transitions)
+    }
+
+    /// The transitions so far, without looking for more: those of [`Engine::tick`].
+    pub fn take_transitions(&mut self) -> Vec<Transition> {
+        std::mem::take(&mut self.transitions)
+    }
+
+    /// Brings every segment to the engine's time.
+    pub(super) fn settle(&mut self) {
+        let mut room = usize::MAX;
+        for number in self.kept() {
+            self.advance(number, usize::MAX);
+        }
+        self.build_next(&mut room);
+        let segments = std::mem::take(&mut self.segments.order);
+        for id in &segments {
+            self.refresh(id);
+        }
+        self.segments.order = segments;
+        // An edition that became ready may be what another waits for.
+        while self.build_next(&mut room) {}
+    }
+
+    /// Sets the time.
+    pub(super) fn set_now(&mut self, now: Time) {
+        if now < self.now {
+            self.derived.iter_mut().flatten().for_each(|it| it.rebuild());
+            self.now = now;
+            for number in 0..self.derived.len() {
+                self.complete(number);
+            }
+            self.segments.by_id.values_mut().for_each(|live| live.mark_all());
+        }
+        self.now = now;
+    }
+
+    /// Computes a column for every member at the engine's time.
+    pub(super) fn complete(&mut self, number: usize) {
+        if let Some(column) = &mut self.derived[number] {
+            column.build(&self.store, self.now, u32::MAX);
+        }
+        self.advance(number, usize::MAX);
+    }
+
+    /// Looks again at members of a column whose time has come; answers how many.
+    fn advance(&mut self, number: usize, limit: usize) -> usize {
+        let Some(column) = &mut self.derived[number] else {
+            return 0;
+        };
+        let (segments, input) = (&mut self.segments, Input::Derived(number));
+        column.advance(&self.store, self.now, limit, &mut |member| {
+            segments.mark(&input, member);
+        })
+    }
+
+    /// Goes on with one new edition; answers whether more is left to do.
+    fn build_next(&mut self, room: &mut usize) -> bool {
+        let waiting: Vec<Box<str>> = (self.segments.by_id.values())
+            .filter(|live| live.next.is_some())
+            .map(|live| live.id.clone())
+            .collect();
+        let mut left = false;
+        for id in waiting {
+            let Some((version, plan)) = self.segments.by_id[&id].next.clone() else {
+                continue;
+            };
+            // What lacks history or another segment waits, and is no work.
+            let Ok(prepared) = self.prepare(&plan) else {
+                continue;
+            };
+            for number in prepared.derived.iter().flatten() {
+                let limit = u32::try_from(*room).unwrap_or(u32::MAX);
+                if let Some(column) = &mut self.derived[*number] {
+                    let before = column.built();
+                    let done = column.build(&self.store, self.now, limit);
+                    *room -= ((column.built() - before) as usize).min(*room);
+                    if !done {
+                        return true;
+                    }
+                }
+                let looked = self.advance(*number, *room);
+                *room -= looked.min(*room);
+                if *room == 0 {
+                    return true;
+                }
+            }
+            self.swap(&id, version, plan, &prepared);
+            left = true;
+        }
+        left
+    }
+
+    /// Puts a computed edition in force.
+    fn swap(
+        &mut self,
+        id: &str,
+        version: u32,
+        plan: std::sync::Arc<Plan>,
+        prepared: &Prepared,
+    ) {
+        let leaves = plan.leaves.iter().zip(&prepared.derived);
+        let mut inputs: Vec<Input> = leaves.filter_map(|(leaf, it)| Self::input(leaf, *it)).collect();
+        inputs.sort();
+        inputs.dedup();
+        let look_at = self.next_look(&plan);
+        let new = self.select(&plan, prepared);
+        let live = self.segments.by_id.get_mut(id).expect("asked for by its id");
+        live.next = None;
+        live.edition = Some(Edition {
+            version,
+            plan,
+            inputs,
+        });
+        live.look_at = look_at;
+        live.dirty.clear();
+        live.all = false;
+        self.replace_members(id, new, true);
+        self.segments.index();
+        // Whoever reads it reads another set now; those without an edition look by themselves.
+        self.segments.mark_all(&Input::Segment(id.into()));
+    }
+
+    /// Looks again at those of a segment whom something concerns; answers what that cost, in members.
+    pub(super) fn refresh(&mut self, id: &str) -> usize {
+        let now = self.now;
+        let blocks = self.store.people.universe.blocks().max(1);
+        let Some(live) = self.segments.by_id.get_mut(id) else {
+            return 0;
+        };
+        let Some(edition) = live.edition.clone() else {
+            return 0;
+        };
+        let all = std::mem::take(&mut live.all) || live.look_at.is_some_and(|at| at <= now);
+        let mut dirty = std::mem::take(&mut live.dirty);
+        if !all && dirty.is_empty() {
+            return 0;
+        }
+        dirty.sort_unstable();
+        dirty.dedup();
+        let Ok(prepared) = self.prepare(&edition.plan) else {
+            // A segment that it reads was taken away: nobody is in that one.
+            return self.refresh_without(id);
+        };
+        if all || dirty.len() > blocks * PASS_FROM {
+            let new = self.select(&edition.plan, &prepared);
+            self.replace_members(id, new, false);
+            let look_at = self.next_look(&edition.plan);
+            let live = self.segments.by_id.get_mut(id).expect("found above");
+            live.look_at = look_at;
+            return blocks * PASS_FROM;
+        }
+        let changes = self.look(id, &edition.plan, &prepared, &dirty);
+        for (ordinal, inside) in changes {
+            self.change(id, edition.version, ordinal, inside, false);
+        }
+        dirty.len()
+    }
+
+    /// Empties a segment whose rule cannot be asked any more.
+    fn refresh_without(&mut self, id: &str) -> usize {
+        self.replace_members(id, Set::default(), false);
+        1
+    }
+
+    /// Members whose answer is another one now.
+    fn look(&self, id: &str, plan: &Plan, prepared: &Prepared, dirty: &[u32]) -> Vec<(u32, bool)> {
+        let clauses: Vec<Clause<'_>> = (plan.leaves.iter().zip(&prepared.derived))
+            .map(|(leaf, derived)| self.clause(leaf, *derived))
+            .collect();
+        let members = &self.segments.by_id[id].members;
+        let universe = &self.store.people.universe;
+        dirty
+            .iter()
+            .map(|&it| (it, universe.has(it) && holds(plan, plan.root(), &clauses, it)))
+            .filter(|(it, inside)| members.has(*it) != *inside)
+            .collect()
+    }
+
+    /// Who satisfies a plan.
+    fn select(&self, plan: &Plan, prepared: &Prepared) -> Set {
+        let mut query = self.query(plan, prepared, plan.root());
+        self.order(&mut query);
+        let found = over_blocks(
+            &self.store.people.universe,
+            self.threads,
+            &Vec::new,
+            &|found: &mut Vec<(usize, Part)>, block, within, scratch| {
+                let mut out = scratch.take();
+                query.eval(block, within, &mut out, scratch);
+                found.push((block, Part::of_words(&out)));
+                scratch.give(out);
+            },
+        );
+        let mut set = Set::default();
+        for (block, part) in found.into_iter().flatten() {
+            *set.part_mut(block) = part;
+        }
+        set
+    }
+
+    fn replace_members(&mut self, id: &str, new: Set, rebuilt: bool) {
+        let live = &self.segments.by_id[id];
+        let version = live.edition.as_ref().map_or(0, |it| it.version);
+        let mut changes = Vec::new();
+        live.members.diff(&new, |ordinal, inside| changes.push((ordinal, inside)));
+        for (ordinal, inside) in changes {
+            self.change(id, version, ordinal, inside, rebuilt);
+        }
+        if let Some(live) = self.segments.by_id.get_mut(id) {
+            live.members = new;
+        }
+    }
+
+    fn change(&mut self, id: &str, version: u32, ordinal: u32, inside: bool, rebuilt: bool) {
+        if let Some(live) = self.segments.by_id.get_mut(id) {
+            live.members.put(ordinal, inside);
+        }
+        self.segments.mark(&Input::Segment(id.into()), ordinal);
+        self.transitions.push(Transition {
+            segment: id.into(),
+            version,
+            member: MemberNo(ordinal),
+            entered: inside,
+            rebuilt,
+            at: self.now,
+        });
+    }
+}
+
+fn holds(plan: &Plan, node: usize, clauses: &[Clause<'_>], ordinal: u32) -> bool {
+    let each = |node: &usize| holds(plan, *node, clauses, ordinal);
+    match &plan.nodes[node] {
+        Node::And(nodes) => nodes.iter().all(each),
+        Node::Or(nodes) => nodes.iter().any(each),
+        Node::Not(node) => !each(node),
+        Node::Leaf(leaf) => clauses[*leaf].holds(ordinal),
+    }
+}

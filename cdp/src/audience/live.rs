@@ -1,0 +1,166 @@
+//! Live segments: a rule and the set of members who satisfy it now, kept by looking again at whom a change concerns.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::model::{MemberNo, Time};
+
+use super::bits::Set;
+use crate::rule::Plan;
+
+/// A member entered or left a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// The segment.
+    pub segment: Box<str>,
+    /// Version of its definition.
+    pub version: u32,
+    /// The member.
+    pub member: MemberNo,
+    /// Entered, or left.
+    pub entered: bool,
+    /// The rule is new or was edited: nothing happened to the member.
+    pub rebuilt: bool,
+    /// The engine's time.
+    pub at: Time,
+}
+
+/// Something that a segment reads.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Input {
+    Attribute(Box<str>),
+    Tag(Box<str>),
+    Derived(usize),
+    List(Box<str>),
+    Segment(Box<str>),
+}
+
+/// A rule in force, or the next one.
+#[derive(Debug, Clone)]
+pub(super) struct Edition {
+    pub version: u32,
+    pub plan: Arc<Plan>,
+    pub inputs: Vec<Input>,
+}
+
+/// A segment.
+#[derive(Debug)]
+pub(super) struct Live {
+    pub id: Box<str>,
+    /// In force. `None`: the first edition is still being computed.
+    pub edition: Option<Edition>,
+    /// To be computed, and then swapped in.
+    pub next: Option<(u32, Arc<Plan>)>,
+    pub members: Set,
+    /// Whom to look at again.
+    pub dirty: Vec<u32>,
+    /// Everybody is to be looked at again.
+    pub all: bool,
+    /// When the clock changes a constant of the rule, for all members at once.
+    pub look_at: Option<Time>,
+}
+
+impl Live {
+    pub fn new(id: &str) -> Live {
+        Live {
+            id: id.into(),
+            edition: None,
+            next: None,
+            members: Set::default(),
+            dirty: Vec::new(),
+            all: false,
+            look_at: None,
+        }
+    }
+
+    pub fn mark(&mut self, member: u32) {
+        if !self.all && self.dirty.last() != Some(&member) {
+            self.dirty.push(member);
+        }
+    }
+
+    pub fn mark_all(&mut self) {
+        self.all = true;
+        self.dirty = Vec::new();
+    }
+}
+
+/// All segments, and who reads what.
+#[derive(Debug, Default)]
+pub(super) struct Segments {
+    pub by_id: BTreeMap<Box<str>, Live>,
+    /// Ids, those that are read before those that read them.
+    pub order: Vec<Box<str>>,
+    readers: BTreeMap<Input, Vec<Box<str>>>,
+}
+
+impl Segments {
+    /// Marks a member in every segment that reads an input.
+    pub fn mark(&mut self, input: &Input, member: u32) {
+        for id in self.readers.get(input).into_iter().flatten() {
+            if let Some(live) = self.by_id.get_mut(id) {
+                live.mark(member);
+            }
+        }
+    }
+
+    /// Whether a segment in force reads an input.
+    pub fn is_read(&self, input: &Input) -> bool {
+        self.readers.contains_key(input)
+    }
+
+    /// Marks everybody in every segment that reads an input.
+    pub fn mark_all(&mut self, input: &Input) {
+        for id in self.readers.get(input).into_iter().flatten() {
+            if let Some(live) = self.by_id.get_mut(id) {
+                live.mark_all();
+            }
+        }
+    }
+
+    /// Marks a member in every segment.
+    pub fn mark_everywhere(&mut self, member: u32) {
+        self.by_id.values_mut().for_each(|live| live.mark(member));
+    }
+
+    /// Who reads what, and in which order: to be asked after editions change.
+    pub fn index(&mut self) {
+        self.readers.clear();
+        for live in self.by_id.values() {
+            for input in live.edition.iter().flat_map(|it| &it.inputs) {
+                let readers = self.readers.entry(input.clone()).or_default();
+                readers.push(live.id.clone());
+            }
+        }
+        self.order.clear();
+        let mut path = Vec::new();
+        let ids: Vec<Box<str>> = self.by_id.keys().cloned().collect();
+        for id in ids {
+            self.place(&id, &mut path);
+        }
+    }
+
+    /// Puts a segment behind all that it reads. A cycle is refused where rules are checked; here it would only mean that
+    /// one of its segments is looked at before what it reads.
+    fn place(&mut self, id: &str, path: &mut Vec<Box<str>>) {
+        if self.order.iter().chain(&*path).any(|placed| **placed == *id) {
+            return;
+        }
+        let Some(live) = self.by_id.get(id) else {
+            return;
+        };
+        let edition = live.edition.iter().flat_map(|it| &it.inputs);
+        let read: Vec<Box<str>> = edition
+            .filter_map(|input| match input {
+                Input::Segment(id) => Some(id.clone()),
+                _ => None,
+            })
+            .collect();
+        path.push(id.into());
+        for id in read {
+            self.place(&id, path);
+        }
+        path.pop();
+        self.order.push(id.into());
+    }
+}
