@@ -123,10 +123,10 @@ impl Part {
     }
 
     /// The places, ascending.
-    pub fn each(&self, mut each: impl FnMut(u16)) {
+    pub fn each(&self, each: impl FnMut(u16)) {
         match self {
             Part::List(list) => list.iter().copied().for_each(each),
-            Part::Dense(words, _) => each_bit(words, |place| each(place)),
+            Part::Dense(words, _) => each_bit(words, each),
         }
     }
 
@@ -224,12 +224,6 @@ impl Set {
 
     pub fn blocks(&self) -> usize {
         self.parts.len()
-    }
-
-    pub fn each(&self, mut each: impl FnMut(u32)) {
-        for (block, part) in self.parts.iter().enumerate() {
-            part.each(|place| each(join(block, place)));
-        }
     }
 
     /// Shows each ordinal that is in one of the two only, and whether it is in `new`; ascending.

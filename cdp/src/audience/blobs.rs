@@ -73,11 +73,6 @@ impl Blobs {
             .each(|place, at| each(place, entry(&arena.bytes, at)));
     }
 
-    /// Blocks that an entry was ever put into.
-    pub fn blocks(&self) -> usize {
-        self.blocks.len()
-    }
-
     /// Whether there never was an entry.
     pub fn is_unused(&self) -> bool {
         self.blocks.is_empty()

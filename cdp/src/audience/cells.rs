@@ -50,7 +50,7 @@ impl<C: Cell> Grid<C> {
     }
 
     fn fits(&self, value: i64) -> bool {
-        value >= self.base && value.wrapping_sub(self.base) as u64 <= C::MAX - 1
+        value >= self.base && (value.wrapping_sub(self.base) as u64) < C::MAX
     }
 
     fn get(&self, place: u16) -> Option<i64> {
@@ -218,7 +218,11 @@ impl Cells {
 
     /// As [`Cells::ranges`], and those without a value.
     pub fn ranges_or_absent(&self, ranges: &[(i64, i64)], out: &mut Words) {
-        let outside = |value: i64| !ranges.iter().any(|&(low, high)| low <= value && value <= high);
+        let outside = |value: i64| {
+            !ranges
+                .iter()
+                .any(|&(low, high)| low <= value && value <= high)
+        };
         match self {
             Cells::List(..) | Cells::Few(_) => {
                 self.by_value(outside, out);

@@ -85,17 +85,6 @@ impl Column {
         }
     }
 
-    /// As [`Column::set`] for a whole number, without the detour.
-    pub fn set_int(&mut self, ordinal: u32, value: Option<i64>) {
-        match value {
-            Some(value) if (-VALUE_MAX..=VALUE_MAX).contains(&value) && self.only(Lane::Int) => {
-                self.set_lane(Lane::Int, ordinal, Some(value));
-            }
-            Some(value) => self.set(ordinal, Some(&Value::Int(value))),
-            None => self.set(ordinal, None),
-        }
-    }
-
     /// The value, texts after NFKC.
     pub fn get(&self, ordinal: u32) -> Option<Value> {
         for lane in Lane::ALL {
@@ -144,20 +133,16 @@ impl Column {
     pub fn exists(&self, block: usize, out: &mut Words) {
         out.fill(0);
         let mut set = |place, _| set_bit(out, place);
-        for cells in Lane::ALL.into_iter().filter_map(|lane| self.lane(lane, block)) {
+        for cells in Lane::ALL
+            .into_iter()
+            .filter_map(|lane| self.lane(lane, block))
+        {
             cells.each(&mut set);
         }
         if let Some(lists) = &self.lists {
             lists.any(block, &|_| true, out);
         }
         self.objects.each_in(block, |place, _| set_bit(out, place));
-    }
-
-    /// Blocks that a value was ever put into.
-    pub fn blocks(&self) -> usize {
-        let lanes = self.lanes.iter().map(Vec::len).max().unwrap_or(0);
-        let lists = self.lists.as_ref().map_or(0, |lists| lists.blocks());
-        lanes.max(lists).max(self.objects.blocks())
     }
 
     /// Memory, in bytes.
@@ -170,13 +155,6 @@ impl Column {
             + self.others.bytes()
             + self.lists.as_ref().map_or(0, |lists| lists.bytes())
             + self.objects.bytes()
-    }
-
-    fn only(&self, lane: Lane) -> bool {
-        let others = Lane::ALL.into_iter().filter(|other| *other != lane);
-        self.lists.is_none()
-            && self.objects.is_unused()
-            && others.into_iter().all(|other| !self.has_lane(other))
     }
 
     fn home(&mut self, value: &Value) -> Home {

@@ -11,7 +11,9 @@ use super::store::Store;
 use crate::profile::Value;
 use crate::rule::behaviour::aggregate;
 use crate::rule::scalar::value_at;
-use crate::rule::{Aggregate, Filter, Hit, Leaf, Matcher, Near, Over, Path, Sequence, Share, Span, Window};
+use crate::rule::{
+    Aggregate, Filter, Hit, Leaf, Matcher, Near, Over, Path, Sequence, Share, Span, Window,
+};
 
 /// How a column is computed.
 #[derive(Debug)]
@@ -24,7 +26,10 @@ pub(crate) enum What {
         over: Over,
     },
     /// Whether there is a sequence.
-    Sequence { series: Vec<usize>, sequence: Sequence },
+    Sequence {
+        series: Vec<usize>,
+        sequence: Sequence,
+    },
     /// Whether an object of an attribute satisfies a filter.
     Some { path: Path, filter: Filter },
     /// The values at a path inside an attribute.
@@ -94,7 +99,10 @@ impl What {
         match self {
             // The steps are known by their numbers.
             What::Sequence { series, sequence } => {
-                format!("sequence {series:?} {:?} {:?}", sequence.within_ms, sequence.lookback)
+                format!(
+                    "sequence {series:?} {:?} {:?}",
+                    sequence.within_ms, sequence.lookback
+                )
             }
             other => format!("{other:?}"),
         }
@@ -286,7 +294,10 @@ impl Derived {
             }
             What::Near(near) => {
                 let place = store.place(&near.of, member);
-                (yes(place.is_some_and(|(lat, lon)| near.has(lat, lon))), None)
+                (
+                    yes(place.is_some_and(|(lat, lon)| near.has(lat, lon))),
+                    None,
+                )
             }
             What::Share(share) => (yes(share.has(member)), None),
         }
@@ -294,7 +305,13 @@ impl Derived {
 }
 
 /// As [`Window::next_change`], by the table of days where it is enough.
-fn next_change(window: &Window, span: Span, hits: &[Hit], now: Time, store: &Store) -> Option<Time> {
+fn next_change(
+    window: &Window,
+    span: Span,
+    hits: &[Hit],
+    now: Time,
+    store: &Store,
+) -> Option<Time> {
     let days = &store.days;
     let (leave, enter) = match window {
         Window::All => (None, 0),

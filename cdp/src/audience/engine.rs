@@ -194,7 +194,11 @@ impl Engine {
             }
             Change::Place { member, of, place } => {
                 self.grow(member);
-                self.store.places.entry(of.into()).or_default().tell(member, place);
+                self.store
+                    .places
+                    .entry(of.into())
+                    .or_default()
+                    .tell(member, place);
                 let derived = self.by_place.get(of).cloned().unwrap_or_default();
                 self.touch(&derived, member);
             }
@@ -215,7 +219,13 @@ impl Engine {
         self.grow(member);
         for changed in self.store.people.set_fragments(member, fragments) {
             let by_place = self.by_place.values().flatten();
-            let mut derived: Vec<usize> = self.by_series.iter().flatten().chain(by_place).copied().collect();
+            let mut derived: Vec<usize> = self
+                .by_series
+                .iter()
+                .flatten()
+                .chain(by_place)
+                .copied()
+                .collect();
             derived.sort_unstable();
             derived.dedup();
             self.touch(&derived, changed);
@@ -263,7 +273,10 @@ impl Engine {
         }
         let about = &self.about[name];
         for key in &about.begun {
-            let series = self.begun.get_mut(key).expect("`about` is cleared when this changes");
+            let series = self
+                .begun
+                .get_mut(key)
+                .expect("`about` is cleared when this changes");
             if let Some(hit) = series.extractor.of_named(time, properties) {
                 series.push(fragment, position, &hit);
             }
@@ -303,7 +316,10 @@ impl Engine {
         for series in self.store.series.iter_mut().chain(self.begun.values_mut()) {
             series.forget(fragment);
         }
-        self.store.places.values_mut().for_each(|places| places.forget(fragment));
+        self.store
+            .places
+            .values_mut()
+            .for_each(|places| places.forget(fragment));
         if let Some(member) = self.store.people.member_of(fragment) {
             let all: Vec<usize> = (0..self.derived.len()).collect();
             self.touch(&all, member);
@@ -336,7 +352,11 @@ impl Engine {
             return;
         }
         let complete: Vec<usize> = (0..self.derived.len())
-            .filter(|it| self.derived[*it].as_ref().is_some_and(|it| it.is_built(&self.store)))
+            .filter(|it| {
+                self.derived[*it]
+                    .as_ref()
+                    .is_some_and(|it| it.is_built(&self.store))
+            })
             .collect();
         self.store.people.ordinals = member.0 + 1;
         for number in complete {
@@ -387,7 +407,11 @@ impl Engine {
     pub fn segment_put(&mut self, id: &str, version: u32, plan: Arc<Plan>) {
         let live = match self.segments.by_id.get_mut(id) {
             Some(live) => live,
-            None => self.segments.by_id.entry(id.into()).or_insert_with(|| Live::new(id)),
+            None => self
+                .segments
+                .by_id
+                .entry(id.into())
+                .or_insert_with(|| Live::new(id)),
         };
         live.next = Some((version, plan));
         self.segments.index();
@@ -413,7 +437,11 @@ impl Engine {
     pub fn segment_restore(&mut self, id: &str, members: impl IntoIterator<Item = MemberNo>) {
         let live = match self.segments.by_id.get_mut(id) {
             Some(live) => live,
-            None => self.segments.by_id.entry(id.into()).or_insert_with(|| Live::new(id)),
+            None => self
+                .segments
+                .by_id
+                .entry(id.into())
+                .or_insert_with(|| Live::new(id)),
         };
         live.members = members.into_iter().map(|member| member.0).collect();
     }
@@ -434,7 +462,11 @@ impl Engine {
 
     /// Computed columns that segments in force read.
     fn kept(&self) -> BTreeSet<usize> {
-        let editions = self.segments.by_id.values().filter_map(|live| live.edition.as_ref());
+        let editions = self
+            .segments
+            .by_id
+            .values()
+            .filter_map(|live| live.edition.as_ref());
         let inputs = editions.flat_map(|edition| &edition.inputs);
         inputs
             .filter_map(|input| match input {

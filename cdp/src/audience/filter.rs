@@ -122,7 +122,9 @@ impl Filter {
             (_, Some(cells)) => cells.cost(),
         };
         let one = |wanted: &Wanted| {
-            let lanes = Lane::ALL.iter().map(|it| lane(&wanted.lanes[*it as usize], *it));
+            let lanes = Lane::ALL
+                .iter()
+                .map(|it| lane(&wanted.lanes[*it as usize], *it));
             let objects = match wanted.objects {
                 Some(_) if !column.objects.is_unused() => 100_000,
                 _ => 0,
@@ -165,7 +167,9 @@ impl Wanted {
 
     /// `absent`: those without a value are in as well.
     fn eval(&self, column: &Column, block: usize, absent: bool, out: &mut Words) {
-        let mut used = Lane::ALL.into_iter().filter(|lane| column.lane(*lane, block).is_some());
+        let mut used = Lane::ALL
+            .into_iter()
+            .filter(|lane| column.lane(*lane, block).is_some());
         let first = used.next();
         let more = used.next().is_some() || column.lists.is_some() || !column.objects.is_unused();
         if let (Some(lane), false) = (first, more) {
@@ -237,7 +241,9 @@ impl Pick {
         match self {
             Pick::None => false,
             Pick::All => true,
-            Pick::Ranges(ranges) => ranges.iter().any(|&(low, high)| low <= number && number <= high),
+            Pick::Ranges(ranges) => ranges
+                .iter()
+                .any(|&(low, high)| low <= number && number <= high),
             Pick::Codes(table) => has_code(table, number),
         }
     }
@@ -329,9 +335,11 @@ fn numbers(test: &Fixed, lane: Lane, zone: &TimeZone) -> Pick {
             Lane::Time => vec![(from.0, to.0 - 1)],
             _ => Vec::new(),
         },
-        Want::All(_) | Want::Contains(_) | Want::StartsWith(_) | Want::EndsWith(_) | Want::Matches(_) => {
-            Vec::new()
-        }
+        Want::All(_)
+        | Want::Contains(_)
+        | Want::StartsWith(_)
+        | Want::EndsWith(_)
+        | Want::Matches(_) => Vec::new(),
     };
     ranges.retain(|(low, high)| low <= high);
     ranges.sort_unstable();

@@ -85,11 +85,6 @@ impl Lists {
         places.map(|(code, part)| (*code, part))
     }
 
-    /// Blocks that a list was ever put into.
-    pub fn blocks(&self) -> usize {
-        self.places.len()
-    }
-
     pub fn bytes(&self) -> usize {
         let parts = self.places.iter().flat_map(BTreeMap::values);
         self.elements.bytes()

@@ -104,11 +104,6 @@ impl Segments {
         }
     }
 
-    /// Whether a segment in force reads an input.
-    pub fn is_read(&self, input: &Input) -> bool {
-        self.readers.contains_key(input)
-    }
-
     /// Marks everybody in every segment that reads an input.
     pub fn mark_all(&mut self, input: &Input) {
         for id in self.readers.get(input).into_iter().flatten() {
@@ -143,7 +138,12 @@ impl Segments {
     /// Puts a segment behind all that it reads. A cycle is refused where rules are checked; here it would only mean that
     /// one of its segments is looked at before what it reads.
     fn place(&mut self, id: &str, path: &mut Vec<Box<str>>) {
-        if self.order.iter().chain(&*path).any(|placed| **placed == *id) {
+        if self
+            .order
+            .iter()
+            .chain(&*path)
+            .any(|placed| **placed == *id)
+        {
             return;
         }
         let Some(live) = self.by_id.get(id) else {

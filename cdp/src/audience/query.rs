@@ -20,7 +20,7 @@ pub(crate) enum Query<'a> {
     And(Vec<Query<'a>>),
     Or(Vec<Query<'a>>),
     Not(Box<Query<'a>>),
-    Column(&'a Column, Filter),
+    Column(&'a Column, Box<Filter>),
     Set(&'a Set),
     /// A set or column that nobody ever was put into.
     Nobody,
@@ -43,7 +43,12 @@ impl Scratch {
 impl<'a> Query<'a> {
     /// A node of a plan; `leaf` makes its leaves.
     pub fn new(plan: &Plan, node: usize, leaf: &dyn Fn(usize) -> Query<'a>) -> Query<'a> {
-        let each = |nodes: &[usize]| nodes.iter().map(|node| Query::new(plan, *node, leaf)).collect();
+        let each = |nodes: &[usize]| {
+            nodes
+                .iter()
+                .map(|node| Query::new(plan, *node, leaf))
+                .collect()
+        };
         match &plan.nodes[node] {
             Node::And(nodes) => Query::And(each(nodes)),
             Node::Or(nodes) => Query::Or(each(nodes)),
@@ -65,7 +70,9 @@ impl<'a> Query<'a> {
             }
             return;
         };
-        nodes.iter_mut().for_each(|node| node.order_with(block, within, scratch));
+        nodes
+            .iter_mut()
+            .for_each(|node| node.order_with(block, within, scratch));
         let mut out = scratch.take();
         nodes.sort_by_cached_key(|node| {
             node.eval(block, within, &mut out, scratch);

@@ -11,7 +11,7 @@ use super::super::query::{Query, Scratch, over_blocks};
 use super::Engine;
 use super::prepare::{NotReady, Prepared};
 use crate::profile::Value;
-use crate::rule::{Leaf, Plan};
+use crate::rule::{Leaf, Node, Plan, Rule};
 
 /// Plans that [`Engine::overlap`] takes at most: more regions than thirty-one nobody reads.
 pub const OVERLAP_MAX: usize = 5;
@@ -92,7 +92,9 @@ impl Engine {
     pub fn clause_counts(&mut self, plan: &Plan, now: Time) -> Result<Vec<u64>, NotReady> {
         let prepared = self.ready(plan, now)?;
         let nodes = 0..plan.nodes.len();
-        Ok(nodes.map(|node| self.count_node(plan, &prepared, node)).collect())
+        Ok(nodes
+            .map(|node| self.count_node(plan, &prepared, node))
+            .collect())
     }
 
     /// Members who satisfy a plan, by number, behind `after`.
@@ -190,7 +192,11 @@ impl Engine {
         );
         let mut all: Vec<(u64, u32)> = tops.into_iter().flatten().collect();
         all.sort_unstable();
-        Ok(all.into_iter().take(size).map(|(_, ordinal)| MemberNo(ordinal)).collect())
+        Ok(all
+            .into_iter()
+            .take(size)
+            .map(|(_, ordinal)| MemberNo(ordinal))
+            .collect())
     }
 
     /// How the values of the attribute or tag that `leaf` reads are spread among those who satisfy a plan. The leaf's own
@@ -202,7 +208,12 @@ impl Engine {
         now: Time,
         limit: usize,
     ) -> Result<Distribution, NotReady> {
-        let asked = Plan::of_leaf(leaf.clone());
+        let asked = Plan {
+            rule: Rule::And(Vec::new()),
+            nodes: vec![Node::Leaf(0)],
+            places: vec!["".into()],
+            leaves: vec![leaf.clone()],
+        };
         let of = self.ready(&asked, now)?;
         let prepared = self.ready(plan, now)?;
         let column = match self.clause(leaf, of.derived[0]) {
@@ -229,7 +240,9 @@ impl Engine {
         if let Some(default) = default.filter(|_| answer.absent > 0) {
             answer.present += answer.absent;
             answer.distinct += 1;
-            answer.values.push((default, std::mem::take(&mut answer.absent)));
+            answer
+                .values
+                .push((default, std::mem::take(&mut answer.absent)));
             sort_values(&mut answer.values, limit);
         }
         Ok(answer)
@@ -304,14 +317,23 @@ impl Engine {
             measures: self.store.series.iter().map(|it| it.bytes()).sum(),
             derived: self.derived.iter().flatten().map(|it| it.bytes()).sum(),
             places: self.store.places.values().map(|it| it.bytes()).sum(),
-            segments: self.segments.by_id.values().map(|it| it.members.bytes()).sum(),
+            segments: self
+                .segments
+                .by_id
+                .values()
+                .map(|it| it.members.bytes())
+                .sum(),
         }
     }
 
     /// Brings everything that a plan reads to the time of the question.
     fn ready(&mut self, plan: &Plan, now: Time) -> Result<Prepared, NotReady> {
         self.set_now(self.now.max(now));
-        if plan.leaves.iter().any(|leaf| matches!(leaf, Leaf::Segment(_))) {
+        if plan
+            .leaves
+            .iter()
+            .any(|leaf| matches!(leaf, Leaf::Segment(_)))
+        {
             self.settle();
         }
         let prepared = self.prepare(plan)?;
@@ -370,17 +392,25 @@ impl Spread {
         for lane in Lane::ALL {
             if let Some(cells) = column.lane(lane, block) {
                 let counts = &mut self.lanes[lane as usize];
-                cells.count_values(who, &mut |value, count| *counts.entry(value).or_default() += count);
+                cells.count_values(who, &mut |value, count| {
+                    *counts.entry(value).or_default() += count
+                });
             }
         }
-        for (code, part) in column.lists.iter().flat_map(|lists| lists.elements_in(block)) {
+        for (code, part) in column
+            .lists
+            .iter()
+            .flat_map(|lists| lists.elements_in(block))
+        {
             let mut count = 0;
             part.each(|place| count += u64::from(inside(place)));
             if count > 0 {
                 *self.elements.entry(code.into()).or_default() += count;
             }
         }
-        column.objects.each_in(block, |place, _| self.objects += u64::from(inside(place)));
+        column
+            .objects
+            .each_in(block, |place, _| self.objects += u64::from(inside(place)));
         let mut exists = scratch.take();
         column.exists(block, &mut exists);
         self.present += u64::from(kernel::count_and(&exists, who));
@@ -402,9 +432,17 @@ impl Spread {
     fn answer(self, column: &Column, limit: usize) -> Distribution {
         let mut counted: Vec<(u64, Option<Lane>, i64)> = Vec::new();
         for (lane, counts) in Lane::ALL.into_iter().zip(self.lanes) {
-            counted.extend(counts.into_iter().map(|(value, count)| (count, Some(lane), value)));
+            counted.extend(
+                counts
+                    .into_iter()
+                    .map(|(value, count)| (count, Some(lane), value)),
+            );
         }
-        counted.extend(self.elements.into_iter().map(|(code, count)| (count, None, code)));
+        counted.extend(
+            self.elements
+                .into_iter()
+                .map(|(code, count)| (count, None, code)),
+        );
         let distinct = counted.len() as u64;
         // Ties are settled by value, so all that tie with the last are kept until values are known.
         counted.sort_unstable_by_key(|(count, ..)| std::cmp::Reverse(*count));

@@ -83,12 +83,18 @@ impl Engine {
     /// Sets the time.
     pub(super) fn set_now(&mut self, now: Time) {
         if now < self.now {
-            self.derived.iter_mut().flatten().for_each(|it| it.rebuild());
+            self.derived
+                .iter_mut()
+                .flatten()
+                .for_each(|it| it.rebuild());
             self.now = now;
             for number in 0..self.derived.len() {
                 self.complete(number);
             }
-            self.segments.by_id.values_mut().for_each(|live| live.mark_all());
+            self.segments
+                .by_id
+                .values_mut()
+                .for_each(|live| live.mark_all());
         }
         self.now = now;
     }
@@ -150,20 +156,20 @@ impl Engine {
     }
 
     /// Puts a computed edition in force.
-    fn swap(
-        &mut self,
-        id: &str,
-        version: u32,
-        plan: std::sync::Arc<Plan>,
-        prepared: &Prepared,
-    ) {
+    fn swap(&mut self, id: &str, version: u32, plan: std::sync::Arc<Plan>, prepared: &Prepared) {
         let leaves = plan.leaves.iter().zip(&prepared.derived);
-        let mut inputs: Vec<Input> = leaves.filter_map(|(leaf, it)| Self::input(leaf, *it)).collect();
+        let mut inputs: Vec<Input> = leaves
+            .filter_map(|(leaf, it)| Self::input(leaf, *it))
+            .collect();
         inputs.sort();
         inputs.dedup();
         let look_at = self.next_look(&plan);
         let new = self.select(&plan, prepared);
-        let live = self.segments.by_id.get_mut(id).expect("asked for by its id");
+        let live = self
+            .segments
+            .by_id
+            .get_mut(id)
+            .expect("asked for by its id");
         live.next = None;
         live.edition = Some(Edition {
             version,
@@ -230,7 +236,12 @@ impl Engine {
         let universe = &self.store.people.universe;
         dirty
             .iter()
-            .map(|&it| (it, universe.has(it) && holds(plan, plan.root(), &clauses, it)))
+            .map(|&it| {
+                (
+                    it,
+                    universe.has(it) && holds(plan, plan.root(), &clauses, it),
+                )
+            })
             .filter(|(it, inside)| members.has(*it) != *inside)
             .collect()
     }
@@ -261,7 +272,8 @@ impl Engine {
         let live = &self.segments.by_id[id];
         let version = live.edition.as_ref().map_or(0, |it| it.version);
         let mut changes = Vec::new();
-        live.members.diff(&new, |ordinal, inside| changes.push((ordinal, inside)));
+        live.members
+            .diff(&new, |ordinal, inside| changes.push((ordinal, inside)));
         for (ordinal, inside) in changes {
             self.change(id, version, ordinal, inside, rebuilt);
         }

@@ -141,7 +141,10 @@ impl Engine {
                 self.by_series[series].push(number);
             }
             if let Some(name) = column.what.attribute() {
-                self.by_attribute.entry(name.into()).or_default().push(number);
+                self.by_attribute
+                    .entry(name.into())
+                    .or_default()
+                    .push(number);
             }
             if let Some(of) = column.what.place() {
                 self.by_place.entry(of.into()).or_default().push(number);
@@ -164,11 +167,12 @@ impl Engine {
     /// A node of a plan as a query over blocks.
     pub(super) fn query<'a>(&'a self, plan: &Plan, prepared: &Prepared, node: usize) -> Query<'a> {
         let zone = &self.store.zone;
-        let leaf = |number: usize| match self.clause(&plan.leaves[number], prepared.derived[number]) {
+        let leaf = |number: usize| match self.clause(&plan.leaves[number], prepared.derived[number])
+        {
             Clause::Column(column, Some(test), default) => {
-                Query::Column(column, Filter::new(&test, column, zone, default))
+                Query::Column(column, Box::new(Filter::new(&test, column, zone, default)))
             }
-            Clause::Column(column, None, _) => Query::Column(column, Filter::exists()),
+            Clause::Column(column, None, _) => Query::Column(column, Box::new(Filter::exists())),
             Clause::Set(set) => Query::Set(set),
             Clause::Nobody => Query::Nobody,
         };

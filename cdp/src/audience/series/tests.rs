@@ -2,12 +2,13 @@ use actors::model::{Offset, PartitionId};
 use jiff::tz::TimeZone;
 
 use super::*;
-use crate::rule::ast::{EventNames, Path};
+use crate::audience::tests::plan;
 
 #[test]
 fn events_come_back_in_order_with_their_values() {
-    let measure = Measure::for_tests(EventNames::Names(vec!["a".into()]), Some(Path::dotted("v")));
-    let mut series = Series::new(Extractor::new(Arc::new(measure), &TimeZone::UTC));
+    let plan = plan(r#"{"event":"a","agg":"last","field":"v","op":"eq","value":1}"#);
+    let measure = plan.measures().remove(0);
+    let mut series = Series::new(Extractor::new(measure, &TimeZone::UTC));
     let values = [
         None,
         Some(Value::Int(-5)),
