@@ -33,3 +33,6 @@ pub use names::{Known, Names};
 pub use plan::{Leaf, Near, Node, Plan, Read, Share};
 pub use sequence::{Chain, Sequence};
 pub use window::{Span, Window};
+
+#[cfg(test)]
+mod tests;

@@ -445,7 +445,9 @@ impl Checker<'_> {
                 unknown("segment", id),
             ));
         };
-        let this = self.this?;
+        let Some(this) = self.this else {
+            return Some(());
+        };
         if id == this {
             return self.cycle(id, place);
         }

@@ -106,9 +106,15 @@ impl Constant {
         }
         let mut next = Time::MAX;
         let mut near = false;
+        let is_up = matches!(date.round, Some((Round::Ceil, _)));
         let mut look = |at: Time| {
-            let midnight = day_end(day_of(at, zone), zone);
+            let day = day_of(at, zone);
+            let midnight = day_end(day, zone);
             next = next.min(now.plus_ms((midnight.0 - at.0).max(1)));
+            // A beginning of a day is rounded up to itself, the instant after it to the next.
+            if is_up && at == day_start(day, zone) {
+                next = now.plus_ms(1);
+            }
             near |= near_transition(at, zone);
         };
         look(now);

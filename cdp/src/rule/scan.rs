@@ -95,15 +95,19 @@ fn number(raw: &str) -> Option<Scalar<'static>> {
     })
 }
 
+/// The text between quotes; what is no text (half a surrogate pair) is empty.
+fn unescaped(inner: &str) -> Cow<'_, str> {
+    try_unescaped(inner).unwrap_or_default()
+}
+
 /// The text between quotes.
-pub(super) fn unescaped(inner: &str) -> Cow<'_, str> {
+pub(super) fn try_unescaped(inner: &str) -> Option<Cow<'_, str>> {
     if !inner.as_bytes().contains(&b'\\') {
-        return Cow::Borrowed(inner);
+        return Some(Cow::Borrowed(inner));
     }
-    match serde_json::from_str::<String>(&format!("\"{inner}\"")) {
-        Ok(text) => Cow::Owned(text),
-        Err(_) => Cow::Borrowed(""),
-    }
+    serde_json::from_str(&format!("\"{inner}\""))
+        .ok()
+        .map(Cow::Owned)
 }
 
 /// A place in JSON text.

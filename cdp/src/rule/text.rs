@@ -32,8 +32,8 @@
 //! length    = number and unit without space: 7d 12mo 24h 30m 10s; in dates also 1y 2w
 //! ```
 //!
-//! Texts are written as in JSON. A key that is no plain word, or is a word of the grammar, stands in backticks:
-//! `` `first order`.total ``. Words of the grammar may be written in any case.
+//! Texts are written as in JSON. A key that is no plain word, or is one of the grammar's own such as `in`, stands in
+//! backticks: `` `first order`.total ``. Words of the grammar may be written in any case.
 
 mod lex;
 mod parse;
@@ -64,54 +64,10 @@ impl Rule {
     }
 }
 
-/// Words of the grammar: as the first key of a path they stand in backticks.
-const RESERVED: [&str; 46] = [
-    "ago",
-    "all",
-    "and",
-    "any",
-    "avg",
-    "between",
-    "ceil",
-    "contains",
-    "count",
-    "date",
-    "distinct",
-    "ends",
-    "event",
-    "exists",
-    "false",
-    "first",
-    "floor",
-    "has",
-    "in",
-    "is",
-    "last",
-    "list",
-    "lookback",
-    "match",
-    "matches",
-    "max",
-    "min",
-    "missing",
-    "most_frequent",
-    "near",
-    "not",
-    "now",
-    "of",
-    "or",
-    "prefix",
-    "random",
-    "segment",
-    "sequence",
-    "some",
-    "starts",
-    "sum",
-    "tags",
-    "then",
-    "true",
-    "where",
-    "within",
+/// Words of the grammar that could be taken for a path where one may stand, or that nobody would read as one.
+const RESERVED: [&str; 18] = [
+    "and", "between", "exists", "has", "in", "is", "lookback", "match", "missing", "not", "of",
+    "or", "prefix", "some", "tags", "then", "where", "within",
 ];
 
 fn is_reserved(word: &str) -> bool {

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use serde::de::IgnoredAny;
 
 use crate::rule::error::RuleError;
-use crate::rule::scan::{Cursor, unescaped};
+use crate::rule::limits::DEPTH_MAX;
+use crate::rule::scan::{Cursor, try_unescaped};
 
 /// A JSON value.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,11 +19,14 @@ pub(super) enum Json<'a> {
     Object(Vec<(Cow<'a, str>, Json<'a>)>),
 }
 
+/// Levels of lists and objects inside each other: a rule takes two for each of its own, a condition in it some more.
+const LEVELS_MAX: usize = 4 * DEPTH_MAX;
+
 impl<'a> Json<'a> {
-    /// Reads one value. serde_json judges the syntax (at most 128 levels), so the walk below meets nothing wrong.
+    /// Reads one value. serde_json judges the syntax, so the walk below meets little that is wrong.
     pub fn parse(text: &'a str) -> Result<Json<'a>, RuleError> {
         match serde_json::from_str::<IgnoredAny>(text) {
-            Ok(_) => Ok(Json::read(text.trim_ascii())),
+            Ok(_) => Json::read(text.trim_ascii(), 0),
             Err(error) => Err(RuleError::new(
                 format!("{}:{}", error.line(), error.column()),
                 "rule_syntax",
@@ -31,13 +35,17 @@ impl<'a> Json<'a> {
         }
     }
 
-    fn read(raw: &'a str) -> Json<'a> {
-        match raw.as_bytes().first() {
+    fn read(raw: &'a str, level: usize) -> Result<Json<'a>, RuleError> {
+        if level > LEVELS_MAX {
+            let message = format!("at most {LEVELS_MAX} levels of lists and objects");
+            return Err(RuleError::new("", "too_deep", message));
+        }
+        Ok(match raw.as_bytes().first() {
             Some(b'{') => {
                 let mut pairs = Cursor::inside(raw);
                 let mut object = Vec::new();
                 while let Some((key, value)) = pairs.pair() {
-                    object.push((unescaped(key), Json::read(value)));
+                    object.push((text(key)?, Json::read(value, level + 1)?));
                 }
                 Json::Object(object)
             }
@@ -45,16 +53,16 @@ impl<'a> Json<'a> {
                 let mut items = Cursor::inside(raw);
                 let mut list = Vec::new();
                 while let Some(item) = items.item() {
-                    list.push(Json::read(item));
+                    list.push(Json::read(item, level + 1)?);
                 }
                 Json::List(list)
             }
-            Some(b'"') => Json::Text(unescaped(raw.get(1..raw.len() - 1).unwrap_or_default())),
+            Some(b'"') => Json::Text(text(raw.get(1..raw.len() - 1).unwrap_or_default())?),
             Some(b't') => Json::Bool(true),
             Some(b'f') => Json::Bool(false),
             Some(b'n') | None => Json::Null,
             Some(_) => Json::Number(raw),
-        }
+        })
     }
 
     /// What it is, for messages.
@@ -68,4 +76,12 @@ impl<'a> Json<'a> {
             Json::Object(_) => "an object",
         }
     }
+}
+
+/// The text between quotes. Half a surrogate pair is what JSON's syntax allows and no text is.
+fn text(inner: &str) -> Result<Cow<'_, str>, RuleError> {
+    try_unescaped(inner).ok_or_else(|| {
+        let message = format!("\"{inner}\" holds an escape that is no letter");
+        RuleError::new("", "rule_syntax", message)
+    })
 }

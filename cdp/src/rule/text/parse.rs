@@ -160,7 +160,14 @@ impl Parser<'_> {
             }
             return Err(self.expected("a condition"));
         };
+        // `list exists` asks for an attribute of that name.
+        let is_call = matches!(self.tokens.get(self.next + 1), Some((Token::Sign("("), _)));
         let word = word.to_ascii_lowercase();
+        match &*word {
+            "some" | "tags" => {}
+            _ if is_call => {}
+            _ => return self.attribute(),
+        }
         match &*word {
             "all" | "any" => {
                 self.take();

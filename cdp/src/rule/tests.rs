@@ -1,0 +1,4 @@
+mod cases;
+mod forms;
+pub(crate) mod naive;
+mod property;
