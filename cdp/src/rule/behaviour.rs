@@ -124,7 +124,7 @@ fn of_field(kind: Aggregate, hits: &[Hit]) -> Option<Value> {
             Some(whole(distinct.len()))
         }
         Aggregate::First => comparable().next().cloned(),
-        Aggregate::Last => comparable().last().cloned(),
+        Aggregate::Last => comparable().next_back().cloned(),
         Aggregate::MostFrequent => most_frequent(comparable().map(|value| (value.clone(), 1))),
     }
 }

@@ -374,9 +374,7 @@ impl Reader {
     }
 
     fn ask(&mut self, fields: &Fields, place: &str) -> Option<Ask> {
-        let Some(op) = self.required(fields, "op", place) else {
-            return None;
-        };
+        let op = self.required(fields, "op", place)?;
         let op = self.word(op, &inside(place, "op"), Op::parse, || {
             ("unknown_operator", words(Op::ALL, Op::word))
         })?;

@@ -70,14 +70,31 @@ impl Measure {
 #[derive(Debug, Clone)]
 pub struct Extractor {
     measure: Arc<Measure>,
-    filter: Option<Matcher>,
+    matcher: Matcher,
+    /// The slot of the field's first key, and its further keys.
+    field: Option<(usize, Box<[Box<str>]>)>,
 }
 
 impl Extractor {
     /// Makes a measure ready. Its constants do not depend on the present: the check has seen to that.
     pub fn new(measure: Arc<Measure>, zone: &TimeZone) -> Extractor {
-        let filter = (measure.filter.as_ref()).map(|filter| filter.at(Time(0), zone));
-        Extractor { measure, filter }
+        let mut keys = Vec::new();
+        let node = match &measure.filter {
+            Some(filter) => filter.node(Time(0), zone, &mut keys),
+            None => Node::And(Vec::new()),
+        };
+        let field =
+            (measure.field.as_ref()).map(|field| (slot(field, &mut keys), field.rest().into()));
+        let matcher = Matcher {
+            keys: keys.into(),
+            node,
+            zone: zone.clone(),
+        };
+        Extractor {
+            measure,
+            matcher,
+            field,
+        }
     }
 
     /// The measure.
@@ -87,30 +104,42 @@ impl Extractor {
 
     /// The hit of an event, if the measure is about it. `properties`: JSON text of an object.
     pub fn of(&self, name: &str, time: Time, properties: Option<&str>) -> Option<Hit> {
-        self.measure
-            .is_about(name)
-            .then(|| self.of_named(time, properties))?
+        match self.measure.is_about(name) {
+            true => self.of_named(time, properties),
+            false => None,
+        }
     }
 
-    /// As [`Extractor::of`] for an event whose name is known to fit.
+    /// As [`Extractor::of`] for an event whose name is known to fit. Reads the properties once, and not at all if the
+    /// measure asks nothing of them.
     pub fn of_named(&self, time: Time, properties: Option<&str>) -> Option<Hit> {
         let properties = properties.unwrap_or("{}");
-        if let Some(filter) = &self.filter
-            && !filter.holds(properties, Some(time))
-        {
-            return None;
-        }
-        let value = self.measure.field.as_ref().and_then(|field| {
-            let mut values = Vec::new();
-            scan::each_at(properties, &field.0, &mut |scalar| {
-                values.push(match scalar {
-                    Scalar::Object(_) => Value::Object("{}".into()),
-                    scalar => scalar.to_value(),
+        self.matcher.with_slots(properties, |slots| {
+            if !self.matcher.eval(&self.matcher.node, slots, Some(time)) {
+                return None;
+            }
+            let value = self.field.as_ref().and_then(|(slot, rest)| {
+                let json = slots[*slot]?;
+                let mut first = None;
+                let mut more = Vec::new();
+                scan::each_at(json, rest, &mut |scalar| {
+                    let value = match scalar {
+                        Scalar::Object(_) => Value::Object("{}".into()),
+                        scalar => scalar.to_value(),
+                    };
+                    match first {
+                        None => first = Some(value),
+                        Some(_) => more.push(value),
+                    }
                 });
+                if !more.is_empty() {
+                    more.splice(0..0, first.take());
+                    return Some(Value::List(more));
+                }
+                first
             });
-            gathered(values)
-        });
-        Some(Hit { time, value })
+            Some(Hit { time, value })
+        })
     }
 }
 
@@ -227,14 +256,21 @@ const SLOTS: usize = 8;
 impl Matcher {
     /// Whether an object (JSON text) satisfies the filter. `time`: of the event, for `@time` and `@day`.
     pub fn holds(&self, object: &str, time: Option<Time>) -> bool {
-        if self.keys.len() <= SLOTS {
+        self.with_slots(object, |slots| self.eval(&self.node, slots, time))
+    }
+
+    /// Looks up the keys of an object in one pass.
+    fn with_slots<'a, T>(&self, object: &'a str, f: impl FnOnce(&[Option<&'a str>]) -> T) -> T {
+        if self.keys.is_empty() {
+            f(&[])
+        } else if self.keys.len() <= SLOTS {
             let mut slots = [None; SLOTS];
             scan::pick(object, &self.keys, &mut slots);
-            self.eval(&self.node, &slots, time)
+            f(&slots)
         } else {
             let mut slots = vec![None; self.keys.len()];
             scan::pick(object, &self.keys, &mut slots);
-            self.eval(&self.node, &slots, time)
+            f(&slots)
         }
     }
 

@@ -39,6 +39,8 @@ mod lex;
 mod parse;
 mod print;
 
+pub(super) use print::print_conditions;
+
 use super::ast::Rule;
 use super::error::RuleError;
 

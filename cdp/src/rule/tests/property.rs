@@ -62,8 +62,6 @@ fn instants(person: &Person, now: Time) -> Vec<Time> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
-
     #[test]
     fn a_plan_means_what_the_oracle_says(seed in any::<u64>()) {
         let mut maker = Maker::new(seed);

@@ -7,6 +7,11 @@ use crate::rule::ast::{
 };
 use crate::rule::json::{day_text, instant_text};
 
+/// Writes conditions that all hold: for explanations.
+pub(in crate::rule) fn print_conditions(them: &[Rule]) -> String {
+    join(them, ", ", Binds::Or)
+}
+
 /// How tightly a rule binds; what binds less than its surroundings stands in parentheses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Binds {
