@@ -69,8 +69,8 @@ impl App {
     pub fn new(config: Config, platform: Arc<Platform>, manual: Option<Arc<ManualClock>>) -> App {
         let started = actors::model::SystemClock.now().0;
         App {
+            jobs: Jobs::open(&config.data.join("jobs")),
             config,
-            jobs: Jobs::default(),
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
             draining: AtomicBool::new(false),

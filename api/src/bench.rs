@@ -7,6 +7,7 @@
 mod apply;
 mod child;
 mod disk;
+mod import;
 mod ingest;
 mod load;
 mod parts;
@@ -37,6 +38,8 @@ pub enum What {
     Decode,
     /// Generating the load, without a server.
     Generate,
+    /// Reading files of every format, beside DuckDB.
+    Import,
 }
 
 /// How to measure it.
@@ -125,6 +128,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Profile => parts::profile(options.events, &mut table),
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
+        What::Import => import::run(options, &dir.0, &mut table)?,
     }
     Ok(table)
 }

@@ -82,6 +82,8 @@ enum Choice {
     Decode,
     /// Generating the load, without a server
     Generate,
+    /// Reading files of every format, beside DuckDB
+    Import,
 }
 
 /// Runs it.
@@ -95,6 +97,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Profile => What::Profile,
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
+        Choice::Import => What::Import,
     };
     let program = match &args.program {
         Some(program) => program.clone(),
