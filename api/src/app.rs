@@ -18,6 +18,7 @@ use cdp::profile::row;
 use cdp::routed::EventBody;
 use ingest::{OrderDefaults, RawRecord, SourceInfo};
 use parking_lot::Mutex;
+use pipelines::audience::{Audience, AudienceError, Sees};
 use pipelines::{Platform, PlatformError};
 
 use crate::config::Config;
@@ -40,6 +41,7 @@ pub struct App {
     /// Long-running work.
     pub jobs: Jobs,
     platform: Arc<Platform>,
+    audience: Audience,
     manual: Option<Arc<ManualClock>>,
     nonce: AtomicU64,
     draining: AtomicBool,
@@ -66,17 +68,47 @@ pub struct EventRecord {
 
 impl App {
     /// An application over a running platform. `manual`: its clock, if somebody sets it.
-    pub fn new(config: Config, platform: Arc<Platform>, manual: Option<Arc<ManualClock>>) -> App {
+    pub fn new(
+        config: Config,
+        platform: Arc<Platform>,
+        audience: Audience,
+        manual: Option<Arc<ManualClock>>,
+    ) -> App {
         let started = actors::model::SystemClock.now().0;
         App {
-            jobs: Jobs::open(&config.data.join("jobs")),
             config,
+            jobs: Jobs::default(),
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
             draining: AtomicBool::new(false),
             schema: Mutex::default(),
             platform,
+            audience,
         }
+    }
+
+    /// Who is in.
+    pub fn audience(&self) -> &Audience {
+        &self.audience
+    }
+
+    /// Waits until the audience sees what reads see.
+    pub async fn wait_audience(&self, sees: Sees) -> Result<(), ApiError> {
+        Ok(self.audience.wait(sees, WAIT_MAX).await?)
+    }
+
+    /// Asks the audience, where blocking is allowed.
+    pub async fn ask<T: Send + 'static>(
+        self: &Arc<Self>,
+        question: impl FnOnce(&Audience) -> Result<T, AudienceError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let shared = self.clone();
+        let done = tokio::task::spawn_blocking(move || question(&shared.audience)).await;
+        let result = done.map_err(|error| {
+            tracing::error!(%error, "a question to the audience failed");
+            ApiError::new("internal", "the server could not do this")
+        })?;
+        Ok(result?)
     }
 
     /// The platform.

@@ -7,7 +7,6 @@
 mod apply;
 mod child;
 mod disk;
-mod import;
 mod ingest;
 mod load;
 mod parts;
@@ -38,8 +37,6 @@ pub enum What {
     Decode,
     /// Generating the load, without a server.
     Generate,
-    /// Reading files of every format, beside DuckDB.
-    Import,
 }
 
 /// How to measure it.
@@ -128,7 +125,6 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Profile => parts::profile(options.events, &mut table),
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
-        What::Import => import::run(options, &dir.0, &mut table)?,
     }
     Ok(table)
 }

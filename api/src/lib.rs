@@ -11,7 +11,6 @@ pub mod config;
 pub mod demo;
 pub mod error;
 pub mod http;
-pub mod import;
 pub mod jobs;
 pub mod openapi;
 pub mod routes;

@@ -1,6 +1,7 @@
 //! All routes, by topic: one file per topic under `routes/`.
 
 pub mod api_keys;
+pub mod audience;
 pub mod brands;
 pub mod clock;
 pub mod conflicts;
@@ -9,7 +10,6 @@ pub mod definitions;
 pub mod docs;
 pub mod events;
 pub mod health;
-pub mod imports;
 pub mod landing;
 pub mod members;
 pub mod operations;
@@ -25,6 +25,7 @@ pub fn all() -> Routes {
         .and(docs::routes())
         .and(events::routes())
         .and(members::routes())
+        .and(audience::routes())
         .and(conflicts::routes())
         .and(dead_letters::routes())
         .and(sources::routes())
@@ -34,5 +35,4 @@ pub fn all() -> Routes {
         .and(stats::routes())
         .and(clock::routes())
         .and(operations::routes())
-        .and(imports::routes())
 }

@@ -9,6 +9,7 @@ use actors::registry::{InstallationWish, RegistryError, Secret};
 use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
+use pipelines::audience::{Audience, Tail};
 use pipelines::{Platform, PlatformConfig, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -18,7 +19,6 @@ use crate::config::Config;
 use crate::error::{ApiError, chain};
 use crate::http::server::Server;
 use crate::http::trail;
-use crate::import::worker;
 use crate::routes;
 
 /// How often definitions that units have taken are put into force, and those left by a crash are sent.
@@ -35,7 +35,6 @@ pub struct Service {
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     definitions: JoinHandle<()>,
-    imports: std::thread::JoinHandle<()>,
 }
 
 /// Why a service does not start.
@@ -49,9 +48,6 @@ pub enum ServiceError {
         /// The cause.
         source: std::io::Error,
     },
-    /// The machine gives no thread.
-    #[error("cannot start a thread: {0}")]
-    Thread(#[source] std::io::Error),
     /// The data folder cannot be opened.
     #[error(transparent)]
     Platform(#[from] StartError),
@@ -104,11 +100,13 @@ impl Service {
             .registry()
             .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
             .await?;
-        let shared = Arc::new(App::new(config, platform, manual));
+        // Until there is a lake, the result log itself answers for the past.
+        let history = Arc::new(Tail::new(platform.node().shared().clone()));
+        let audience = Audience::start(platform.clone(), history)?;
+        let shared = Arc::new(App::new(config, platform, audience, manual));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
         let definitions = tokio::spawn(definitions(shared.clone(), stopped));
-        let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
             shared,
             address,
@@ -116,7 +114,6 @@ impl Service {
             stop,
             served,
             definitions,
-            imports,
         })
     }
 
@@ -135,15 +132,14 @@ impl Service {
                 tracing::error!(%error, "a task of the server failed");
             }
         }
-        // Before the platform rests: a group that is on its way still arrives.
-        self.shared.jobs.stop();
-        let imports = self.imports;
-        if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || imports.join()).await {
-            tracing::error!("the thread of imports failed");
-        }
+        let shared = self.shared.clone();
         let platform = self.shared.platform().clone();
         let registry = platform.registry().clone();
-        let drained = tokio::task::spawn_blocking(move || platform.drain()).await;
+        let drained = tokio::task::spawn_blocking(move || {
+            shared.audience().stop();
+            platform.drain();
+        })
+        .await;
         if let Err(error) = drained {
             tracing::error!(%error, "the platform did not come to rest");
         }

@@ -3,6 +3,7 @@
 //! [`Platform`] is what the binary starts and HTTP calls. It opens a data folder ([`layout`]), joins the ports of the
 //! crates ([`decode`], [`machines`]) and runs the node.
 
+pub mod audience;
 pub mod backup;
 pub mod decode;
 pub mod layout;

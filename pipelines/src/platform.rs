@@ -289,6 +289,12 @@ impl Platform {
         Ok(self.node.append_control(&[control.to_raw()]).await?)
     }
 
+    /// Appends control records that nobody waits for, all or nothing. Answers the token of the last.
+    pub async fn publish_all(&self, controls: &[Control]) -> Result<Token, PlatformError> {
+        let group: Vec<_> = controls.iter().map(Control::to_raw).collect();
+        Ok(self.node.append_control(&group).await?)
+    }
+
     /// Waits until reads see the write of `token`.
     pub async fn wait(&self, token: Token, limit: Duration) -> Result<(), PlatformError> {
         Ok(self.node.wait(token, limit).await?)

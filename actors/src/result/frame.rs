@@ -175,6 +175,19 @@ impl Decoded {
         Ok(records)
     }
 
+    /// All records of one schema, opened, in order.
+    pub fn records_of(&self, schema: u16, sealer: &dyn Sealer) -> Result<Vec<Record>, FrameError> {
+        let mut records = Vec::new();
+        let mut start = 0;
+        for (index, outgoing) in self.refs.iter().enumerate() {
+            if outgoing.schema == schema {
+                records.push(self.record(index, outgoing, start, sealer)?);
+            }
+            start += outgoing.bytes();
+        }
+        Ok(records)
+    }
+
     /// One outgoing record by its number within the frame.
     pub fn record_at(&self, index: usize, sealer: &dyn Sealer) -> Result<Record, FrameError> {
         let outgoing = self

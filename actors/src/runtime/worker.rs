@@ -235,12 +235,19 @@ impl Actor for Worker {
             Some(slot) if slot.runner.unit() == Unit::IDENTITY => c"identity",
             _ => c"members",
         };
-        // SAFETY: the name is a C string of fewer than 16 bytes; both calls concern only the calling thread (on Linux a
-        // thread's id is a process id for `setpriority`), and failing changes nothing.
+        // SAFETY: the name is a C string of fewer than 16 bytes; the call concerns only the calling thread.
         unsafe {
             libc::prctl(libc::PR_SET_NAME, name.as_ptr());
-            libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
         }
+        stand_back();
+    }
+}
+
+/// Lets the calling thread give way to those that answer clients. Failing changes nothing.
+pub fn stand_back() {
+    // SAFETY: on Linux a thread's id is a process id for `setpriority`: it concerns only the calling thread.
+    unsafe {
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
     }
 }
 

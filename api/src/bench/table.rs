@@ -40,7 +40,6 @@ impl Table {
             What::Profile => "the profile machine in this process",
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
-            What::Import => "files read in this process",
         };
         Table {
             title: title.to_owned(),

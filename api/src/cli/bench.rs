@@ -82,8 +82,6 @@ enum Choice {
     Decode,
     /// Generating the load, without a server
     Generate,
-    /// Reading files of every format, beside DuckDB
-    Import,
 }
 
 /// Runs it.
@@ -97,7 +95,6 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Profile => What::Profile,
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
-        Choice::Import => What::Import,
     };
     let program = match &args.program {
         Some(program) => program.clone(),

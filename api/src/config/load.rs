@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Config, HttpLimits, ImportLimits, KEYS, Key};
+use super::{Config, HttpLimits, KEYS, Key};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,12 +82,7 @@ pub struct Layers {
 }
 
 /// Variables that belong to commands other than `serve` and are no configuration keys.
-const OTHER_VARIABLES: &[&str] = &[
-    "TRIBUTARY_CONFIG",
-    "TRIBUTARY_SERVER",
-    "TRIBUTARY_KEY",
-    "TRIBUTARY_PYTHON",
-];
+const OTHER_VARIABLES: &[&str] = &["TRIBUTARY_CONFIG", "TRIBUTARY_SERVER", "TRIBUTARY_KEY"];
 
 /// Loads the configuration, or says everything that is wrong with it.
 pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
@@ -309,11 +304,6 @@ fn typed(values: BTreeMap<&'static str, Value>) -> Config {
             head_timeout: seconds("http.head_timeout_s"),
             body_timeout: seconds("http.body_timeout_s"),
             drain_timeout: seconds("http.drain_timeout_s"),
-        },
-        import: ImportLimits {
-            upload_bytes_max: number("import.upload_mib_max") * 1024 * 1024,
-            folder: Some(PathBuf::from(text("import.folder")))
-                .filter(|folder| !folder.as_os_str().is_empty()),
         },
         data,
         backup_dir,

@@ -10,6 +10,8 @@ use utoipa::openapi::path::{Parameter, ParameterIn};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
+use pipelines::audience::Sees;
+
 use super::auth::{self, Guard, Permission};
 use crate::app::Shared;
 use crate::error::ApiError;
@@ -55,6 +57,8 @@ pub struct Doc {
     pub media: Option<&'static str>,
     /// Takes `?after=` and waits for the token.
     pub reads: bool,
+    /// With `?after=` it also waits for the audience to see so much of it.
+    pub sees: Option<Sees>,
     /// Answers a token and takes `Idempotency-Key`.
     pub writes: bool,
 }
@@ -114,6 +118,14 @@ impl Doc {
     #[must_use]
     pub fn reads(mut self) -> Doc {
         self.reads = true;
+        self
+    }
+
+    /// It reads what the audience knows: `?after=` waits for that too.
+    #[must_use]
+    pub fn sees(mut self, sees: Sees) -> Doc {
+        self.reads = true;
+        self.sees = Some(sees);
         self
     }
 
@@ -230,6 +242,7 @@ impl Routes {
                 shared: shared.clone(),
                 permission: route.permission,
                 reads: route.doc.reads,
+                sees: route.doc.sees,
             };
             let handler = route
                 .handler

@@ -1,7 +1,7 @@
 //! Members: found by identifier or id, listed, and everything known of one of them.
 
 mod consents;
-mod events;
+pub mod events;
 mod link;
 mod orders;
 pub use orders::word;

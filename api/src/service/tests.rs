@@ -2,7 +2,6 @@
 
 mod access;
 mod consents;
-mod imports;
 mod intake;
 mod reads;
 

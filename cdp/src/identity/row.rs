@@ -315,6 +315,20 @@ pub fn resolve(rows: &dyn Rows, member: MemberNo) -> Result<Option<MemberNo>, Ro
     }
 }
 
+/// The fragments of a member of today: its identifiers, and the orders that follow them.
+pub fn fragments_of(rows: &dyn Rows, member: &MemberRow) -> Result<Vec<IdentNo>, RowsError> {
+    let mut fragments = member.identifiers.clone();
+    for ident in &member.identifiers {
+        rows.scan(ORDER_FRAGMENTS, &key32(ident.0), &mut |key, _| {
+            if let Some((_, order)) = key.split_last_chunk() {
+                fragments.push(IdentNo(u32::from_be_bytes(*order)));
+            }
+            true
+        })?;
+    }
+    Ok(fragments)
+}
+
 /// The rules in force and their version (0: the shipped ones).
 pub fn rules(rows: &dyn Rows) -> Result<(u32, Rules), RowsError> {
     let Some(value) = rows.get(RULES, &[])? else {

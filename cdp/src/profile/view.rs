@@ -8,6 +8,7 @@ mod member;
 mod orders;
 mod timeline;
 mod walk;
+mod whole;
 
 pub use mask::mask;
 pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
@@ -16,6 +17,8 @@ pub use timeline::{
     Change, ChangeKind, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,
     is_timeline_cursor, timeline_page,
 };
+
+pub use whole::{Attributes, attributes_as_told, whole_attributes, whole_attributes_of_shard};
 
 use actors::machine::{Rows, RowsError, Space};
 

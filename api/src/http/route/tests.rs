@@ -70,7 +70,9 @@ fn reads_of_the_api_take_after_and_writes_answer_a_token() {
     for route in routes::all().iter() {
         let api = route.path.starts_with("/api/v1/");
         let get = route.method == axum::http::Method::GET;
-        assert!(!route.doc.reads || get, "{}", route.path);
+        // Questions whose body is too long for a URL are posted.
+        let asks = route.doc.sees.is_some();
+        assert!(!route.doc.reads || get || asks, "{}", route.path);
         assert!(!route.doc.writes || !get, "{}", route.path);
         assert!(api || !route.doc.reads, "{}", route.path);
     }

@@ -1,6 +1,6 @@
 //! The timeline of a member: events with their bodies, and changes of who the member is.
 
-use actors::model::{EventKind, FieldClass, MemberId, Place, RawJson, Scope, Time};
+use actors::model::{EventKind, FieldClass, MemberId, MemberNo, Place, RawJson, Scope, Time};
 use axum::Json;
 use axum::extract::State;
 use cdp::profile::row::{Flags, TAG_NEW, TAG_OLD, TimelineRow, What};
@@ -14,11 +14,12 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::orders::word;
 use super::view::shown;
-use crate::app::Shared;
+use crate::app::{Shared, Snapshot};
 use crate::error::ApiError;
 use crate::http::page::cursor_form;
 use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, doc};
 
+/// The routes of this topic.
 pub fn routes(tag: &'static str) -> Routes {
     crate::http::routes().get(
         "/api/v1/members/{id}/events",
@@ -172,6 +173,32 @@ pub struct ChangeAnswer {
     pub masked: bool,
 }
 
+/// The latest of a member's timeline.
+pub async fn latest(
+    shared: &Shared,
+    snapshot: Snapshot,
+    scope: &Scope,
+    member: MemberNo,
+    limit: usize,
+) -> Result<Vec<EventAnswer>, ApiError> {
+    let schema = shared.attributes(&snapshot)?.1;
+    let filter = TimelineFilter::default();
+    let page = timeline_page(&snapshot, member, &schema, scope, &filter, limit, None)?;
+    drop(snapshot);
+    answers(shared, &page.items, scope).await
+}
+
+async fn answers(
+    shared: &Shared,
+    items: &[TimelineItem],
+    scope: &Scope,
+) -> Result<Vec<EventAnswer>, ApiError> {
+    let places: Vec<_> = items.iter().map(|item| item.row.at).collect();
+    let bodies = shared.event_bodies(places).await?;
+    let both = items.iter().zip(bodies);
+    Ok(both.map(|(item, body)| answer(item, body, scope)).collect())
+}
+
 async fn list(
     State(shared): State<Shared>,
     caller: Caller,
@@ -201,16 +228,8 @@ async fn list(
         paging.cursor.as_deref(),
     )?;
     drop(snapshot);
-    let places: Vec<_> = page.items.iter().map(|item| item.row.at).collect();
-    let bodies = shared.event_bodies(places).await?;
-    let items = page
-        .items
-        .iter()
-        .zip(bodies)
-        .map(|(item, body)| answer(item, body, &caller.scope))
-        .collect();
     Ok(Json(Page {
-        items,
+        items: answers(&shared, &page.items, &caller.scope).await?,
         next_cursor: page.next_cursor,
     }))
 }

@@ -1,0 +1,144 @@
+//! Questions about many members: who satisfies a rule, how segments overlap, how values are spread; and why one is in.
+//!
+//! What segments are is in another file; here is what they come to. Answers are exact at the position that they name.
+
+mod explain;
+mod overlap;
+mod person;
+mod preview;
+mod segment;
+
+use actors::model::BrandSet;
+use axum::Json;
+use axum::extract::State;
+use cdp::rule::Plan;
+use pipelines::audience::BackfillState;
+use pipelines::audience::book::Dictionary;
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+
+use crate::app::{App, Shared};
+use crate::error::ApiError;
+use crate::http::{Caller, Permission, Routes, Segment, doc};
+
+/// The routes of this topic.
+pub fn routes() -> Routes {
+    let tag = "Audience";
+    crate::http::routes()
+        .get(
+            "/api/v1/audience",
+            Permission::StatsRead,
+            figures,
+            doc(tag, "How far the audience is, and what it holds").answers::<AudienceAnswer>(),
+        )
+        .delete(
+            "/api/v1/audience/backfills/{id}",
+            Permission::OperationsManage,
+            cancel,
+            doc(tag, "Stop reading the history of a rule")
+                .more("A segment that needs it stays as it is until its rule is changed or the server starts again."),
+        )
+        .and(preview::routes(tag))
+        .and(overlap::routes(tag))
+        .and(segment::routes(tag))
+        .and(explain::routes(tag))
+        .and(person::routes(tag))
+}
+
+/// How far the audience is, and what it holds.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AudienceAnswer {
+    /// It has been made from rows and history since the start.
+    pub loaded: bool,
+    /// Rows and events of results below this offset are in.
+    pub position: u64,
+    /// Segments are up to date with results below this offset.
+    pub settled: u64,
+    /// Committed results that are not in.
+    pub lag: u64,
+    /// Members.
+    pub members: u64,
+    /// Bytes in memory.
+    pub memory_bytes: usize,
+    /// Records of entering and leaving that wait to be appended.
+    pub waiting: u64,
+    /// Histories being read.
+    pub backfills: Vec<BackfillAnswer>,
+}
+
+/// A history that is being read.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct BackfillAnswer {
+    /// Its number.
+    pub id: u64,
+    /// What is read, one JSON per measure.
+    pub measures: Vec<String>,
+    /// Up to this result.
+    pub until: u64,
+    /// Events looked at.
+    pub events: u64,
+}
+
+impl From<BackfillState> for BackfillAnswer {
+    fn from(state: BackfillState) -> BackfillAnswer {
+        BackfillAnswer {
+            id: state.id,
+            measures: state.measures,
+            until: state.until,
+            events: state.events,
+        }
+    }
+}
+
+async fn figures(
+    State(shared): State<Shared>,
+    _: Caller,
+) -> Result<Json<AudienceAnswer>, ApiError> {
+    let figures = shared.ask(|audience| Ok(audience.figures())).await?;
+    Ok(Json(AudienceAnswer {
+        loaded: figures.at.loaded,
+        position: figures.at.applied.0,
+        settled: figures.at.settled.0,
+        lag: figures.lag,
+        members: figures.members,
+        memory_bytes: figures.memory.total(),
+        waiting: figures.waiting,
+        backfills: figures.backfills.into_iter().map(Into::into).collect(),
+    }))
+}
+
+async fn cancel(
+    State(shared): State<Shared>,
+    _: Caller,
+    Segment(id): Segment<u64>,
+) -> Result<Json<Value>, ApiError> {
+    match shared.audience().cancel(id) {
+        true => Ok(Json(Value::Object(Default::default()))),
+        false => Err(ApiError::not_found("backfill")),
+    }
+}
+
+/// Counts are over all members: a key that sees some brands only would learn of others'.
+fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
+    match caller.scope.brands {
+        BrandSet::All => Ok(()),
+        BrandSet::Only(_) => {
+            let message = "audiences are of the whole installation, this key sees some brands only";
+            Err(ApiError::new("permission_missing", message))
+        }
+    }
+}
+
+/// A rule as it came, in JSON or as text, checked and made a plan.
+async fn compile(shared: &App, rule: &Value) -> Result<Plan, ApiError> {
+    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
+    let names = Dictionary::read(shared.registry(), schema).await?;
+    names.compile(rule).map_err(|errors| {
+        let texts: Vec<String> = errors
+            .iter()
+            .map(|it| format!("{}: {it}", it.code))
+            .collect();
+        ApiError::new("rule_invalid", texts.join("; ")).field("rule")
+    })
+}

@@ -1,0 +1,138 @@
+//! What a segment comes to: how many are in it, who, and which version of its rule is at work.
+
+use actors::machine::Rows;
+use actors::model::{MemberId, MemberNo, SegmentId};
+use axum::Json;
+use axum::extract::State;
+use cdp::profile::concluded::{Membership, decode};
+use cdp::profile::row;
+use pipelines::audience::Sees;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::sees_everybody;
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::http::page::{cursor, cursor_form};
+use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, doc};
+
+pub fn routes(tag: &'static str) -> Routes {
+    crate::http::routes()
+        .get(
+            "/api/v1/segments/{id}/members",
+            Permission::MembersRead,
+            members,
+            doc(tag, "Members of a segment")
+                .more("In the order of their numbers: whoever enters later never shifts what comes behind a cursor.")
+                .query::<MembersQuery>()
+                .answers::<Page<SegmentMember>>()
+                .sees(Sees::Segments),
+        )
+        .get(
+            "/api/v1/segments/{id}/count",
+            Permission::MembersRead,
+            count,
+            doc(tag, "How many are in a segment now")
+                .answers::<SegmentCount>()
+                .sees(Sees::Segments),
+        )
+}
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct MembersQuery {
+    /// Items of a page, 1 to 500; 50 when left out.
+    #[param(minimum = 1, maximum = 500)]
+    limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A member of a segment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SegmentMember {
+    /// Its id.
+    pub id: String,
+    /// Since when it is in; null for the moment until its timeline shows it.
+    pub since: Option<String>,
+    /// The version of the rule by which it entered.
+    pub version: Option<u32>,
+}
+
+async fn members(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<u32>,
+    Query(query): Query<MembersQuery>,
+) -> Result<Json<Page<SegmentMember>>, ApiError> {
+    sees_everybody(&caller)?;
+    let paging = Paging {
+        limit: query.limit,
+        cursor: query.cursor,
+    };
+    let limit = paging.limit()?;
+    let after = match paging.cursor()? {
+        None => None,
+        Some(bytes) => {
+            let bytes: [u8; 4] = bytes.try_into().map_err(|_| cursor_form())?;
+            Some(MemberNo(u32::from_be_bytes(bytes)))
+        }
+    };
+    let mut numbers = shared
+        .ask(move |audience| audience.segment_members(SegmentId(id), after, limit + 1))
+        .await?;
+    let more = numbers.len() > limit;
+    numbers.truncate(limit);
+    let snapshot = shared.snapshot()?;
+    let mut items = Vec::with_capacity(numbers.len());
+    for number in &numbers {
+        let held = snapshot.get(row::MEMBERSHIPS, &row::concluded_key(*number, id))?;
+        let held: Option<Membership> = held.as_deref().map(decode).transpose()?;
+        items.push(SegmentMember {
+            id: MemberId(*number).to_string(),
+            since: held.map(|held| held.since.rfc3339()),
+            version: held.map(|held| held.version),
+        });
+    }
+    let last = numbers.last().filter(|_| more);
+    Ok(Json(Page {
+        items,
+        next_cursor: last.map(|last| cursor(&last.0.to_be_bytes())),
+    }))
+}
+
+/// How many are in a segment.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SegmentCount {
+    /// Members; null while it is computed for the first time.
+    pub count: Option<u64>,
+    /// The version of the rule that is at work.
+    pub version: Option<u32>,
+    /// The version of a rule that is being computed.
+    pub building: Option<u32>,
+    /// As of results below this offset.
+    pub position: u64,
+    /// As of this instant.
+    pub at: String,
+}
+
+async fn count(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<u32>,
+) -> Result<Json<SegmentCount>, ApiError> {
+    sees_everybody(&caller)?;
+    let now = shared
+        .ask(move |audience| audience.segment(SegmentId(id)))
+        .await?;
+    let at = shared.audience().at();
+    Ok(Json(SegmentCount {
+        count: now.count,
+        version: now.version,
+        building: now.building,
+        position: at.settled.0,
+        at: at.now.rfc3339(),
+    }))
+}

@@ -1,0 +1,146 @@
+//! Attribute values of members with nothing hidden: what rules are held against.
+//!
+//! One reader for one member and one for all of them, by the same rules as [`super::member_view`] has for the widest scope.
+
+use actors::machine::{Rows, RowsError};
+use actors::model::{MemberNo, Position, Scope, ShardId, Time};
+use bytes::Bytes;
+
+use super::member::fragments;
+use super::timeline::told_values;
+use super::walk::{Walk, foreign};
+use super::{scan, scan_from};
+use crate::definition::{AttributeSchema, Survivorship};
+use crate::profile::attribute::{Attribute, Facts, Resolved, Told};
+use crate::profile::row::{Suffix, TimelineRow};
+use crate::profile::{Cell, Value, row};
+
+/// A member's attributes that have a value, by name.
+pub type Attributes = Vec<(Box<str>, Value)>;
+
+/// Attributes of one member.
+pub fn whole_attributes(
+    rows: &dyn Rows,
+    member: MemberNo,
+    schema: &AttributeSchema,
+) -> Result<Attributes, RowsError> {
+    let mut whole = Cell::default();
+    scan(rows, row::CELLS, &row::member_front(member), |_, value| {
+        whole.merge(Cell::decode(&Bytes::copy_from_slice(value))?)?;
+        Ok(true)
+    })?;
+    resolve(rows, member, whole, schema)
+}
+
+/// Attributes of all members of a shard that have facts, one after the other, until `each` answers `false`. Shards are
+/// apart from each other, so they can be read side by side.
+pub fn whole_attributes_of_shard(
+    rows: &dyn Rows,
+    shard: ShardId,
+    schema: &AttributeSchema,
+    each: &mut dyn FnMut(MemberNo, Attributes) -> bool,
+) -> Result<(), RowsError> {
+    let prefix = shard.0.to_be_bytes();
+    let mut open: Option<(MemberNo, Cell)> = None;
+    let mut more = true;
+    let mut give = |member, cell| -> Result<bool, RowsError> {
+        Ok(each(member, resolve(rows, member, cell, schema)?))
+    };
+    scan_from(rows, row::CELLS, &prefix, &prefix, &mut |key, value| {
+        let Some((member, _)) = row::whose(key) else {
+            return Ok(true);
+        };
+        let cell = Cell::decode(&Bytes::copy_from_slice(value))?;
+        match &mut open {
+            Some((of, whole)) if *of == member => whole.merge(cell)?,
+            _ => {
+                if let Some((of, whole)) = open.replace((member, cell)) {
+                    more = give(of, whole)?;
+                }
+            }
+        }
+        Ok(more)
+    })?;
+    if let (true, Some((of, whole))) = (more, open) {
+        give(of, whole)?;
+    }
+    Ok(())
+}
+
+fn resolve(
+    rows: &dyn Rows,
+    member: MemberNo,
+    whole: Cell,
+    schema: &AttributeSchema,
+) -> Result<Attributes, RowsError> {
+    let together = together(whole)?;
+    let mut values = Attributes::with_capacity(together.len());
+    for (name, facts) in together {
+        let value = match facts.resolve(schema.get(&name)) {
+            Resolved::Value(told) => told.value,
+            Resolved::Absent => continue,
+            Resolved::FromTimeline(_) => {
+                let fragments = fragments(rows, member)?;
+                let told = told_values(rows, member, &fragments, &name, &Scope::installation())?;
+                if told.is_empty() {
+                    continue;
+                }
+                Value::List(told)
+            }
+        };
+        values.push((name, value));
+    }
+    Ok(values)
+}
+
+/// Facts of all brands together, by name.
+fn together(whole: Cell) -> Result<Vec<(Box<str>, Facts)>, RowsError> {
+    let mut together: Vec<(Box<str>, Facts)> = Vec::new();
+    for Attribute { name, facts, .. } in whole.into_attributes()? {
+        match together.last_mut() {
+            Some((last, known)) if *last == name => known.merge(facts),
+            _ => together.push((name, facts)),
+        }
+    }
+    Ok(together)
+}
+
+/// Attributes of one member as only those events told them that `known` names, by raw position. `each` hears of all rows
+/// of the timeline with their times, newest first.
+pub fn attributes_as_told(
+    rows: &dyn Rows,
+    member: MemberNo,
+    schema: &AttributeSchema,
+    known: &dyn Fn(Position) -> bool,
+    each: &mut dyn FnMut(Time, &TimelineRow),
+) -> Result<Attributes, RowsError> {
+    let fragments = fragments(rows, member)?;
+    let mut whole = Cell::default();
+    let mut walk = Walk::new(rows, member, &fragments, None, None);
+    while let Some((place, line)) = walk.next()? {
+        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
+        each(suffix.time, &line);
+        if line.attributes().is_empty() || !known(suffix.position) {
+            continue;
+        }
+        for (name, value) in line.attributes() {
+            let told = Told {
+                value: value.clone(),
+                time: suffix.time,
+                position: suffix.position,
+                source: line.source,
+            };
+            let union = schema
+                .get(name)
+                .is_some_and(|it| it.survivorship == Survivorship::Union);
+            whole.tell(name, line.brand, Facts::once(told, union))?;
+        }
+    }
+    let mut values = Attributes::new();
+    for (name, facts) in together(whole)? {
+        if let Resolved::Value(told) = facts.resolve(schema.get(&name)) {
+            values.push((name, told.value));
+        }
+    }
+    Ok(values)
+}

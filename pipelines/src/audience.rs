@@ -1,0 +1,636 @@
+//! The audience at work: fed with what is committed, asked by people, telling who entered and left.
+//!
+//! One thread ([`keep`]) follows the row store and the events behind it, gives both to the engine ([`cdp::audience`]) up to
+//! one position, lets time pass, and appends what changed as control records; members keep it (see `cdp::profile`). The
+//! engine is memory only: at the start it is made from a snapshot of rows and the history of events, and what members hold
+//! is compared with what it computes, so that a crash neither loses nor doubles a change.
+//!
+//! Questions lock the engine between slices of the thread's work.
+
+mod backfill;
+pub mod book;
+pub mod changes;
+mod keep;
+mod load;
+pub mod person;
+mod tail;
+pub mod tell;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use actors::history::{History, HistoryError};
+use actors::machine::RowsError;
+use actors::model::{ErrorKind, Fault, MemberNo, Offset, Retry, SegmentId, Time, Token};
+use actors::registry::RegistryError;
+use actors::runtime::feed::FeedError;
+use actors::runtime::node::Lagging;
+use cdp::audience::{Counted, Distribution, Engine, Memory, NotReady};
+use cdp::rule::{Leaf, Measure, Plan};
+use jiff::tz::TimeZone;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+pub use backfill::BackfillState;
+use backfill::Backfills;
+use book::{Book, Kept, Labels};
+use changes::Changes;
+use person::PersonError;
+pub use tail::Tail;
+
+use crate::platform::{Platform, PlatformError, StartError, zone};
+
+/// How far the audience is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct At {
+    /// It has been made from rows and history.
+    pub loaded: bool,
+    /// Rows and events of results below this offset are in.
+    pub applied: Offset,
+    /// Segments are up to date with results below this offset.
+    pub settled: Offset,
+    /// And with this instant.
+    pub now: Time,
+    /// The last record by which changes of segments were told.
+    pub told: Option<Token>,
+    /// Everything that was found has been appended.
+    pub all_told: bool,
+    /// The last round of the thread that ended with segments up to date.
+    pub round: u64,
+}
+
+/// What a read wants to see of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sees {
+    /// Counts: rows and events are in.
+    Counts,
+    /// Members of segments are up to date.
+    Segments,
+    /// Members hold their memberships, and timelines show the changes.
+    Memberships,
+}
+
+/// Why a question cannot be answered.
+#[derive(Debug, thiserror::Error)]
+pub enum AudienceError {
+    /// It is being made from rows and history.
+    #[error("the audience is being loaded: {shards} of 256 shards are read")]
+    Loading {
+        /// Shards of which attributes are read.
+        shards: u16,
+    },
+    /// What the rule asks about the past is being read from history.
+    #[error("the history that this rule asks about is being read: {events} events so far")]
+    Building {
+        /// Events looked at.
+        events: u64,
+    },
+    /// A segment that the rule names is not computed.
+    #[error("segment {0} is not computed yet")]
+    SegmentBuilding(Box<str>),
+    /// There is no such segment at work.
+    #[error("segment {0} is not at work")]
+    NoSegment(SegmentId),
+    /// It is behind.
+    #[error(transparent)]
+    Lagging(#[from] Lagging),
+    /// Rows.
+    #[error(transparent)]
+    Rows(#[from] RowsError),
+    /// Events.
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    /// The result log.
+    #[error(transparent)]
+    Feed(#[from] FeedError),
+    /// The registry.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// The platform.
+    #[error(transparent)]
+    Platform(Box<PlatformError>),
+}
+
+impl From<PersonError> for AudienceError {
+    fn from(error: PersonError) -> AudienceError {
+        match error {
+            PersonError::Rows(error) => AudienceError::Rows(error),
+            PersonError::History(error) => AudienceError::History(error),
+        }
+    }
+}
+
+impl Fault for AudienceError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            AudienceError::Loading { .. }
+            | AudienceError::Building { .. }
+            | AudienceError::SegmentBuilding(_) => ErrorKind::Unavailable,
+            AudienceError::NoSegment(_) => ErrorKind::NotFound,
+            AudienceError::Lagging(error) => error.kind(),
+            AudienceError::Rows(error) => error.kind(),
+            AudienceError::History(error) => error.kind(),
+            AudienceError::Feed(error) => error.kind(),
+            AudienceError::Registry(error) => error.kind(),
+            AudienceError::Platform(error) => error.kind(),
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            AudienceError::Loading { .. } => "audience_loading",
+            AudienceError::Building { .. } => "history_building",
+            AudienceError::SegmentBuilding(_) => "segment_building",
+            AudienceError::NoSegment(_) => "segment_not_at_work",
+            AudienceError::Lagging(error) => error.code(),
+            AudienceError::Rows(error) => error.code(),
+            AudienceError::History(error) => error.code(),
+            AudienceError::Feed(error) => error.code(),
+            AudienceError::Registry(error) => error.code(),
+            AudienceError::Platform(error) => error.code(),
+        }
+    }
+    fn retry(&self) -> Retry {
+        match self {
+            AudienceError::Loading { .. }
+            | AudienceError::Building { .. }
+            | AudienceError::SegmentBuilding(_) => Retry::After(1),
+            AudienceError::Registry(error) => error.retry(),
+            AudienceError::Platform(error) => error.retry(),
+            AudienceError::History(error) => error.retry(),
+            _ => Retry::Never,
+        }
+    }
+}
+
+/// A running audience. Dropping it ends its thread.
+pub struct Audience {
+    inner: Arc<Inner>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+struct Inner {
+    platform: Arc<Platform>,
+    history: Arc<dyn History>,
+    tail: Tail,
+    runtime: tokio::runtime::Handle,
+    zone: TimeZone,
+    threads: usize,
+    changes: Arc<Changes>,
+    engine: Mutex<Engine>,
+    /// Events of results below this offset are in the engine. Locked before the engine by whoever needs both.
+    applied: Mutex<Applied>,
+    book: Mutex<Book>,
+    backfills: Backfills,
+    at: watch::Sender<At>,
+    stop: AtomicBool,
+    /// The registry may have changed.
+    look: AtomicBool,
+    settled: AtomicBool,
+    /// Rounds begun.
+    rounds: AtomicU64,
+    shards_loaded: AtomicU16,
+    /// Records of changes that wait to be appended.
+    waiting: AtomicU64,
+}
+
+#[derive(Default)]
+struct Applied(Offset);
+
+/// A count of an audience while somebody edits its rule.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// Members.
+    pub count: u64,
+    /// Members of each clause, in the order of the plan's nodes.
+    pub clauses: Vec<u64>,
+    /// All members.
+    pub of: u64,
+    /// Some of them.
+    pub sample: Vec<MemberNo>,
+    /// Exact as of results below this offset.
+    pub position: Offset,
+    /// And at this instant.
+    pub at: Time,
+    /// How long counting took, without waiting for anybody, microseconds.
+    pub took_us: u64,
+}
+
+/// What a segment is like now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentNow {
+    /// Members; `None`: it is computed for the first time.
+    pub count: Option<u64>,
+    /// The version of the rule in force.
+    pub version: Option<u32>,
+    /// The version of a rule that is being computed.
+    pub building: Option<u32>,
+}
+
+/// Figures of the audience.
+#[derive(Debug, Clone)]
+pub struct Figures {
+    /// How far it is.
+    pub at: At,
+    /// Results that are committed and not in it.
+    pub lag: u64,
+    /// Members.
+    pub members: u64,
+    /// Bytes in memory.
+    pub memory: Memory,
+    /// Records of changes that wait to be appended.
+    pub waiting: u64,
+    /// Histories being read.
+    pub backfills: Vec<BackfillState>,
+}
+
+/// Threads of one question, and of loading.
+const THREADS_MAX: usize = 8;
+
+impl Audience {
+    /// Starts the thread; loading goes on behind. `history`: all events of the past.
+    pub fn start(
+        platform: Arc<Platform>,
+        history: Arc<dyn History>,
+    ) -> Result<Audience, StartError> {
+        let zone = zone(&platform.installation().time_zone)?;
+        let changes: Arc<Changes> = Arc::default();
+        let noted = changes.clone();
+        let free = platform
+            .rows()
+            .writer()
+            .watch(Box::new(move |frames| noted.note(frames)));
+        if !free {
+            return Err(StartError::Config(
+                "the platform has an audience already".into(),
+            ));
+        }
+        let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let threads = threads.min(THREADS_MAX);
+        let now = platform.clock().now();
+        let inner = Arc::new(Inner {
+            tail: Tail::new(platform.node().shared().clone()),
+            engine: Mutex::new(Engine::new(zone.clone(), now, threads)),
+            platform,
+            history,
+            runtime: tokio::runtime::Handle::current(),
+            zone,
+            threads,
+            changes,
+            applied: Mutex::default(),
+            book: Mutex::default(),
+            backfills: Backfills::default(),
+            at: watch::Sender::default(),
+            stop: AtomicBool::new(false),
+            look: AtomicBool::new(false),
+            settled: AtomicBool::new(false),
+            rounds: AtomicU64::new(0),
+            shards_loaded: AtomicU16::new(0),
+            waiting: AtomicU64::new(0),
+        });
+        let thread = std::thread::Builder::new()
+            .name("audience".into())
+            .spawn({
+                let inner = inner.clone();
+                move || keep::run(inner)
+            })
+            .map_err(|error| StartError::Config(format!("no thread for the audience: {error}")))?;
+        Ok(Audience {
+            inner,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Ends its thread and its backfills. Harmless twice.
+    pub fn stop(&self) {
+        self.inner.stop.store(true, Ordering::Release);
+        self.inner.backfills.cancel_all();
+        self.inner.changes.wake();
+        if let Some(thread) = self.thread.lock().take() {
+            thread.thread().unpark();
+            if thread.join().is_err() {
+                tracing::error!("the audience's thread panicked");
+            }
+        }
+    }
+
+    /// How far it is.
+    pub fn at(&self) -> At {
+        *self.inner.at.borrow()
+    }
+
+    /// Waits until a read sees a write. The platform must hold it already ([`Platform::wait`]).
+    pub async fn wait(&self, sees: Sees, limit: Duration) -> Result<(), AudienceError> {
+        let inner = &self.inner;
+        let end = Instant::now() + limit;
+        let wanted = inner.platform.node().shared().progress.store_end();
+        // A round that begins from now on looks at the clock and at the registry as they are.
+        let round = 1 + inner.rounds.load(Ordering::Acquire);
+        let mut at = inner.at.subscribe();
+        let seen = at.wait_for(|at| {
+            let settled = at.settled >= wanted && at.round >= round;
+            at.loaded
+                && match sees {
+                    Sees::Counts => at.applied >= wanted,
+                    Sees::Segments => settled,
+                    Sees::Memberships => settled && at.all_told,
+                }
+        });
+        inner.changes.wake();
+        let seen = async { seen.await.map(|at| at.told) };
+        let told = match tokio::time::timeout(limit, seen).await {
+            Ok(Ok(told)) => told,
+            Ok(Err(_)) | Err(_) if !self.at().loaded => return Err(self.loading()),
+            Ok(Err(_)) | Err(_) => {
+                let lag = wanted.0.saturating_sub(self.at().applied.0);
+                return Err(Lagging { lag }.into());
+            }
+        };
+        if let (Sees::Memberships, Some(token)) = (sees, told) {
+            let left = end.saturating_duration_since(Instant::now());
+            inner.platform.wait(token, left).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells that the registry has changed.
+    pub fn look(&self) {
+        self.inner.look.store(true, Ordering::Release);
+        self.inner.changes.wake();
+    }
+
+    /// Counts a rule. If it asks about a past that was not read yet, reading begins: ask again.
+    pub fn preview(&self, plan: &Plan, sample: usize, seed: u64) -> Result<Preview, AudienceError> {
+        self.ask(plan, |engine, now, position| {
+            let begun = Instant::now();
+            let Counted { count, at } = engine.count(plan, now)?;
+            let clauses = engine.clause_counts(plan, now)?;
+            let sample = engine.sample(plan, now, sample, seed)?;
+            Ok(Preview {
+                count,
+                clauses,
+                of: engine.universe(),
+                sample,
+                position,
+                at,
+                took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
+            })
+        })
+    }
+
+    /// Members of a rule by number, behind `after`.
+    pub fn members(
+        &self,
+        plan: &Plan,
+        after: Option<MemberNo>,
+        limit: usize,
+    ) -> Result<Vec<MemberNo>, AudienceError> {
+        self.ask(plan, |engine, now, _| {
+            engine.members(plan, now, after, limit)
+        })
+    }
+
+    /// How the values that `leaf` reads are spread among those who satisfy a rule.
+    pub fn distribution(
+        &self,
+        plan: &Plan,
+        leaf: &Leaf,
+        limit: usize,
+    ) -> Result<Distribution, AudienceError> {
+        self.ask(plan, |engine, now, _| {
+            engine.distribution(plan, leaf, now, limit)
+        })
+    }
+
+    /// How many are in exactly which of some rules: see [`Engine::overlap`]. Also the position at which that is exact.
+    pub fn overlap(&self, plans: &[&Plan]) -> Result<(Vec<u64>, Offset), AudienceError> {
+        let Some(first) = plans.first() else {
+            return Ok((Vec::new(), self.at().applied));
+        };
+        self.ask(first, |engine, now, position| {
+            Ok((engine.overlap(plans, now)?, position))
+        })
+    }
+
+    /// Members of a segment by number, behind `after`.
+    pub fn segment_members(
+        &self,
+        segment: SegmentId,
+        after: Option<MemberNo>,
+        limit: usize,
+    ) -> Result<Vec<MemberNo>, AudienceError> {
+        self.ready()?;
+        let engine = self.inner.engine.lock();
+        match engine.segment_members(&segment.to_string(), after, limit) {
+            Some(members) => Ok(members),
+            None => Err(self.not_computed(segment)),
+        }
+    }
+
+    /// What a segment is like now.
+    pub fn segment(&self, segment: SegmentId) -> Result<SegmentNow, AudienceError> {
+        self.ready()?;
+        let engine = self.inner.engine.lock();
+        let key = segment.to_string();
+        let (version, building) = engine
+            .segment_versions(&key)
+            .ok_or(AudienceError::NoSegment(segment))?;
+        Ok(SegmentNow {
+            count: engine.segment_count(&key),
+            version,
+            building,
+        })
+    }
+
+    /// A segment that is kept, with its plan.
+    pub fn kept(&self, segment: SegmentId) -> Option<Kept> {
+        self.inner.book.lock().segments.get(&segment).cloned()
+    }
+
+    /// What people call tags and segments.
+    pub fn names(&self) -> Arc<Labels> {
+        self.inner.book.lock().labels.clone()
+    }
+
+    /// Numbers of tags by code.
+    pub fn codes(&self) -> person::Codes {
+        let book = self.inner.book.lock();
+        let tags = book.tags.iter();
+        person::Codes {
+            tags: tags.map(|(tag, code)| (code.clone(), *tag)).collect(),
+        }
+    }
+
+    /// All events of the past.
+    pub fn history(&self) -> &Arc<dyn History> {
+        &self.inner.history
+    }
+
+    /// The installation's time zone.
+    pub fn zone(&self) -> &TimeZone {
+        &self.inner.zone
+    }
+
+    /// Stops a backfill; answers whether it was there.
+    pub fn cancel(&self, backfill: u64) -> bool {
+        self.inner.backfills.cancel(backfill)
+    }
+
+    /// Figures.
+    pub fn figures(&self) -> Figures {
+        let at = self.at();
+        let engine = self.inner.engine.lock();
+        Figures {
+            at,
+            lag: self.inner.tail.end().0.saturating_sub(at.applied.0),
+            members: engine.universe(),
+            memory: engine.memory(),
+            waiting: self.inner.waiting.load(Ordering::Relaxed),
+            backfills: self.inner.backfills.states(),
+        }
+    }
+
+    fn ready(&self) -> Result<(), AudienceError> {
+        match self.at().loaded {
+            true => Ok(()),
+            false => Err(self.loading()),
+        }
+    }
+
+    fn loading(&self) -> AudienceError {
+        AudienceError::Loading {
+            shards: self.inner.shards_loaded.load(Ordering::Relaxed),
+        }
+    }
+
+    fn not_computed(&self, segment: SegmentId) -> AudienceError {
+        match self.inner.book.lock().segments.contains_key(&segment) {
+            true => AudienceError::SegmentBuilding(segment.to_string().into()),
+            false => AudienceError::NoSegment(segment),
+        }
+    }
+
+    fn ask<T>(
+        &self,
+        _plan: &Plan,
+        question: impl FnOnce(&mut Engine, Time, Offset) -> Result<T, NotReady>,
+    ) -> Result<T, AudienceError> {
+        self.ready()?;
+        let now = self.inner.platform.clock().now();
+        let answer = {
+            let mut engine = self.inner.engine.lock();
+            let position = self.at().applied;
+            // Not before what the thread has seen: a clock that was set back is the thread's to follow.
+            let now = now.max(engine.now());
+            question(&mut engine, now, position)
+        };
+        answer.map_err(|missing| {
+            let building = !missing.measures.is_empty();
+            self.inner.want(missing.measures);
+            match missing.segments.into_iter().next() {
+                Some(segment) if !building => AudienceError::SegmentBuilding(segment),
+                _ => AudienceError::Building {
+                    events: self
+                        .inner
+                        .backfills
+                        .states()
+                        .iter()
+                        .map(|it| it.events)
+                        .sum(),
+                },
+            }
+        })
+    }
+}
+
+impl Drop for Audience {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Inner {
+    fn fresh(&self) -> Engine {
+        Engine::new(self.zone.clone(), self.platform.clock().now(), self.threads)
+    }
+
+    fn is_idle(&self) -> bool {
+        self.settled.load(Ordering::Relaxed) && self.waiting.load(Ordering::Relaxed) == 0
+    }
+
+    /// Waits until history reaches a position, or the audience is stopped.
+    fn history_up_to(&self, position: Offset) -> Result<(), HistoryError> {
+        /// How often to look.
+        const LOOK: Duration = Duration::from_millis(10);
+        while self.history.position() < position {
+            if self.stop.load(Ordering::Acquire) {
+                return Err(HistoryError::Behind {
+                    position: self.history.position(),
+                    wanted: position,
+                });
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        Ok(())
+    }
+
+    /// Reads the history of measures that nobody has read, on a thread of its own.
+    fn want(self: &Arc<Self>, measures: Vec<Arc<Measure>>) {
+        let mut measures = self.backfills.missing(&measures);
+        measures.sort_by(|a, b| a.key().cmp(b.key()));
+        measures.dedup_by(|a, b| a.key() == b.key());
+        if measures.is_empty() {
+            return;
+        }
+        let backfill = {
+            let applied = self.applied.lock();
+            let mut engine = self.engine.lock();
+            for measure in &measures {
+                engine.measure_begin(measure.clone());
+            }
+            self.backfills.begin(measures, applied.0)
+        };
+        let inner = self.clone();
+        let begun = std::thread::Builder::new().name("backfill".into()).spawn({
+            let backfill = backfill.clone();
+            move || inner.backfill(&backfill)
+        });
+        if let Err(error) = begun {
+            tracing::error!(%error, "no thread to read history");
+            self.backfills.end(&backfill);
+        }
+    }
+
+    fn backfill(&self, backfill: &backfill::Backfill) {
+        actors::runtime::worker::stand_back();
+        match backfill.read(&*self.history, &self.zone) {
+            Ok(Some(series)) => {
+                let mut engine = self.engine.lock();
+                series
+                    .into_iter()
+                    .for_each(|series| engine.measure_install(series));
+            }
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "history could not be read for a rule");
+                metrics::counter!("tributary_audience_failures").increment(1);
+            }
+        }
+        self.backfills.end(backfill);
+        self.settled.store(false, Ordering::Relaxed);
+        self.changes.wake();
+    }
+
+    /// Brings gauges up to date.
+    fn measure(&self) {
+        let at = *self.at.borrow();
+        let lag = self.tail.end().0.saturating_sub(at.applied.0);
+        metrics::gauge!("tributary_audience_lag_results").set(lag as f64);
+        metrics::gauge!("tributary_audience_waiting")
+            .set(self.waiting.load(Ordering::Relaxed) as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests;

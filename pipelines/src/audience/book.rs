@@ -1,0 +1,302 @@
+//! What people have defined, as the audience needs it: rules checked into plans, codes of tags.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use actors::machine::{Rows, RowsError};
+use actors::model::{BrandId, PartitionId, Scope, SegmentId, TagId};
+use actors::registry::{Item, Registry, RegistryError, ResourceKind};
+use cdp::definition::{AttributeSchema, AttributeType, Basic, Definition, DefinitionKind};
+use cdp::profile::row;
+use cdp::rule::{Known, Names, Plan, Rule, RuleError, check};
+
+use super::load::TagCodes;
+use super::person::places;
+
+/// Segments, referred to by number.
+pub const SEGMENT: ResourceKind = ResourceKind {
+    name: "segment",
+    by_code: false,
+    unique_name: true,
+};
+/// Tags, referred to by code.
+pub const TAG: ResourceKind = ResourceKind {
+    name: "tag",
+    by_code: true,
+    unique_name: false,
+};
+/// Uploaded lists, referred to by number.
+pub const LIST: ResourceKind = ResourceKind {
+    name: "list",
+    by_code: false,
+    unique_name: true,
+};
+
+/// State of a resource that is at work.
+const ENABLED: &str = "enabled";
+
+/// A segment that is to be kept.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Its number.
+    pub id: SegmentId,
+    /// The body version that its rule is of.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Its rule.
+    pub plan: Arc<Plan>,
+    /// Nothing of this version was announced to the end yet.
+    pub building: bool,
+}
+
+/// What people call a tag or a segment.
+#[derive(Debug, Clone)]
+pub struct Label {
+    /// Its code; empty if it has none.
+    pub code: Box<str>,
+    /// Its name.
+    pub name: Box<str>,
+    /// The brand that owns it.
+    pub brand: BrandId,
+}
+
+/// What people call tags and segments, those that are switched off too.
+#[derive(Debug, Default)]
+pub struct Labels {
+    /// Tags.
+    pub tags: BTreeMap<TagId, Label>,
+    /// Segments.
+    pub segments: BTreeMap<SegmentId, Label>,
+}
+
+/// Everything defined, as of one look at the registry.
+#[derive(Debug, Default)]
+pub struct Book {
+    /// Names.
+    pub labels: Arc<Labels>,
+    /// Segments to keep, by number.
+    pub segments: BTreeMap<SegmentId, Kept>,
+    /// Codes of tags.
+    pub tags: TagCodes,
+    /// Ids of uploaded lists.
+    pub lists: Vec<Box<str>>,
+}
+
+/// The attribute schema in force in rows.
+pub fn schema_of(rows: &dyn Rows) -> Result<AttributeSchema, RowsError> {
+    let key = row::definition_key(PartitionId(0), DefinitionKind::Attributes);
+    let Some(json) = rows.get(row::DEFINITIONS, &key)? else {
+        return Ok(AttributeSchema::default());
+    };
+    let definition = Definition::parse(&json).map_err(|error| RowsError(error.to_string()))?;
+    AttributeSchema::check(&definition.body)
+        .map_err(|errors| RowsError(format!("stored attribute schema: {}", errors[0])))
+}
+
+impl Book {
+    /// Reads the registry. `old`: what was read before, whose plans are used again where nothing changed.
+    pub async fn read(
+        registry: &Registry,
+        schema: &Arc<AttributeSchema>,
+        old: &Book,
+    ) -> Result<Book, RegistryError> {
+        let scope = Scope::installation();
+        let tags = registry.resource_all(&scope, TAG).await?;
+        let lists = registry.resource_all(&scope, LIST).await?;
+        let segments = registry.resource_all(&scope, SEGMENT).await?;
+        let label = |item: &Item| Label {
+            code: item.code.as_str().into(),
+            name: item.name.as_str().into(),
+            brand: item.brand,
+        };
+        let labels = Labels {
+            tags: (tags.iter())
+                .map(|tag| (TagId(number(tag)), label(tag)))
+                .collect(),
+            segments: (segments.iter())
+                .map(|segment| (SegmentId(number(segment)), label(segment)))
+                .collect(),
+        };
+        let mut book = Book {
+            labels: Arc::new(labels),
+            segments: BTreeMap::new(),
+            tags: (tags.iter())
+                .map(|tag| (TagId(number(tag)), tag.code.as_str().into()))
+                .collect(),
+            lists: lists
+                .iter()
+                .map(|list| list.id.to_string().into())
+                .collect(),
+        };
+        let names = Dictionary::of(schema.clone(), &tags, &segments, &lists, false);
+        for item in segments.iter().filter(|item| item.state == ENABLED) {
+            if let Some(kept) = kept(item, &names, old) {
+                book.segments.insert(kept.id, kept);
+            }
+        }
+        Ok(book)
+    }
+}
+
+fn number(item: &Item) -> u32 {
+    u32::try_from(item.id).unwrap_or_default()
+}
+
+fn kept(item: &Item, names: &Dictionary, old: &Book) -> Option<Kept> {
+    let id = SegmentId(number(item));
+    let version = u32::try_from(item.body_version).unwrap_or(u32::MAX);
+    let known = old.segments.get(&id).filter(|it| it.version == version);
+    let plan = match known {
+        Some(known) => known.plan.clone(),
+        None => match plan(&item.body, &item.id.to_string(), names) {
+            Ok(plan) => Arc::new(plan),
+            Err(error) => {
+                // It was checked when it was saved: only a definition that has changed since, or an older form, gets here.
+                tracing::error!(
+                    segment = item.id,
+                    error,
+                    "the rule of a segment does not read"
+                );
+                return None;
+            }
+        },
+    };
+    Some(Kept {
+        id,
+        version,
+        brand: item.brand,
+        plan,
+        building: item.building(),
+    })
+}
+
+fn plan(body: &str, id: &str, names: &Dictionary) -> Result<Plan, String> {
+    let body: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    let rule = Rule::from_json(&body["rule"].to_string()).map_err(|errors| first(&errors))?;
+    check(&rule, names, Some(id)).map_err(|errors| first(&errors))
+}
+
+fn first(errors: &[cdp::rule::RuleError]) -> String {
+    let error = errors.first();
+    error.map_or_else(String::new, |error| format!("{}: {error}", error.code))
+}
+
+/// Names that rules may use.
+pub struct Dictionary {
+    schema: Arc<AttributeSchema>,
+    tags: BTreeMap<Box<str>, Known>,
+    segments: BTreeSet<Box<str>>,
+    lists: BTreeSet<Box<str>>,
+    /// What is not defined is refused. Otherwise the rule was checked when it was saved: types count, nothing is unknown.
+    strict: bool,
+}
+
+impl Dictionary {
+    fn of(
+        schema: Arc<AttributeSchema>,
+        tags: &[Item],
+        segments: &[Item],
+        lists: &[Item],
+        strict: bool,
+    ) -> Dictionary {
+        let ids = |items: &[Item]| items.iter().map(|it| it.id.to_string().into()).collect();
+        Dictionary {
+            schema,
+            tags: (tags.iter())
+                .map(|tag| (tag.code.as_str().into(), tag_type(tag)))
+                .collect(),
+            segments: ids(segments),
+            lists: ids(lists),
+            strict,
+        }
+    }
+
+    /// Everything that is defined, for rules that are being written.
+    pub async fn read(
+        registry: &Registry,
+        schema: Arc<AttributeSchema>,
+    ) -> Result<Dictionary, RegistryError> {
+        let scope = Scope::installation();
+        let tags = registry.resource_all(&scope, TAG).await?;
+        let lists = registry.resource_all(&scope, LIST).await?;
+        let segments = registry.resource_all(&scope, SEGMENT).await?;
+        Ok(Dictionary::of(schema, &tags, &segments, &lists, true))
+    }
+
+    /// A rule in JSON, or its text form, as a plan.
+    pub fn compile(&self, rule: &serde_json::Value) -> Result<Plan, Vec<RuleError>> {
+        let rule = match rule {
+            serde_json::Value::String(text) => {
+                Rule::from_text(text).map_err(|error| vec![error])?
+            }
+            other => Rule::from_json(&other.to_string())?,
+        };
+        check(&rule, self, None)
+    }
+}
+
+/// The type that constants of a tag's conditions have.
+fn tag_type(tag: &Item) -> Known {
+    let body: serde_json::Value = serde_json::from_str(&tag.body).unwrap_or_default();
+    let (basic, list) = match body["value_type"].as_str() {
+        Some("number") => (Basic::Number, false),
+        Some("date") => (Basic::Date, false),
+        Some("bool") => (Basic::Bool, false),
+        Some("multi") => (Basic::Text, true),
+        Some("enum" | "text") => (Basic::Text, false),
+        _ => return Known::Seen,
+    };
+    Known::Typed(AttributeType { basic, list })
+}
+
+impl Names for Dictionary {
+    fn attribute(&self, name: &str) -> Known {
+        match self.schema.get(name) {
+            Some(attribute) => Known::Typed(attribute.kind),
+            None if self.strict && self.schema.strict => Known::Unknown,
+            None => Known::Seen,
+        }
+    }
+
+    fn tag(&self, code: &str) -> Known {
+        match self.tags.get(code) {
+            Some(known) => *known,
+            None if self.strict => Known::Unknown,
+            None => Known::Seen,
+        }
+    }
+
+    fn segment(&self, id: &str) -> Option<Vec<Box<str>>> {
+        // Cycles are refused where segments are saved.
+        self.segments.contains(id).then(Vec::new)
+    }
+
+    fn list(&self, id: &str) -> bool {
+        !self.strict || self.lists.contains(id)
+    }
+
+    fn place(&self, of: &str) -> bool {
+        places().contains(&of) || of == "address"
+    }
+
+    fn attribute_names(&self) -> Vec<&str> {
+        let attributes = self.schema.iter();
+        attributes.map(|attribute| &*attribute.name).collect()
+    }
+
+    fn tag_codes(&self) -> Vec<&str> {
+        self.tags.keys().map(|code| &**code).collect()
+    }
+
+    fn place_names(&self) -> Vec<&str> {
+        places().to_vec()
+    }
+}
+
+/// A rule that stands alone, for tests.
+#[cfg(test)]
+pub(super) fn compile(rule: &str, schema: &AttributeSchema) -> Result<Plan, String> {
+    let names = Dictionary::of(Arc::new(schema.clone()), &[], &[], &[], false);
+    plan(&format!(r#"{{"rule":{rule}}}"#), "0", &names)
+}

@@ -1,0 +1,151 @@
+//! Which members' rows have changed: what the write-behind thread tells the audience.
+//!
+//! It notes numbers, not rows: the audience reads the rows from a snapshot when it gets to them, so a member that changed
+//! a hundred times meanwhile costs one look. Memory is bounded: beyond [`MEMBERS_MAX`] the note is "everybody".
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use actors::machine::RowWrite;
+use actors::model::{MemberNo, Offset};
+use actors::store::Committed;
+use cdp::identity;
+use cdp::profile;
+use cdp::profile::row::{FRONT, TimelineRow};
+use parking_lot::{Condvar, Mutex};
+
+/// Members noted before the note is "everybody": 4 MB. Looking at so many one by one takes about as long as a scan.
+const MEMBERS_MAX: usize = 1 << 20;
+
+/// Members whose rows have changed since the audience last took the list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// These; none if it is everybody.
+    pub members: Vec<MemberNo>,
+    /// There were too many to note.
+    pub everybody: bool,
+    /// Rows of results below this offset are told.
+    pub until: Offset,
+}
+
+/// The list, with whoever waits for it.
+#[derive(Default)]
+pub struct Changes {
+    noted: Mutex<Noted>,
+    told: Condvar,
+}
+
+#[derive(Default)]
+struct Noted {
+    members: HashSet<MemberNo>,
+    everybody: bool,
+    until: Offset,
+    /// Somebody wants the audience to look, whatever has changed.
+    woken: bool,
+}
+
+impl Changes {
+    /// Notes what frames have written. Called by the write-behind thread.
+    pub fn note(&self, frames: &[Committed]) {
+        let mut noted = self.noted.lock();
+        for frame in frames {
+            noted.until = Offset(frame.at.0 + 1);
+            if noted.everybody {
+                continue;
+            }
+            let noted = &mut *noted;
+            let (members, everybody) = (&mut noted.members, &mut noted.everybody);
+            members_of(&frame.inner.rows, &mut |note| match note {
+                Note::Member(member) => {
+                    members.insert(member);
+                }
+                Note::Everybody => *everybody = true,
+            });
+            if noted.everybody || noted.members.len() > MEMBERS_MAX {
+                noted.members = HashSet::new();
+                noted.everybody = true;
+            }
+        }
+        self.told.notify_one();
+    }
+
+    /// Takes the list; everything before it is forgotten.
+    pub fn take(&self) -> Changed {
+        let mut noted = self.noted.lock();
+        noted.woken = false;
+        let mut members: Vec<MemberNo> = std::mem::take(&mut noted.members).into_iter().collect();
+        members.sort_unstable();
+        Changed {
+            members,
+            everybody: std::mem::take(&mut noted.everybody),
+            until: noted.until,
+        }
+    }
+
+    /// Makes [`Changes::wait`] return.
+    pub fn wake(&self) {
+        self.noted.lock().woken = true;
+        self.told.notify_one();
+    }
+
+    /// Waits until results behind `seen` are told, somebody wakes, or the time has come.
+    pub fn wait(&self, seen: Offset, until: Instant) {
+        let mut noted = self.noted.lock();
+        while !noted.woken && noted.until <= seen {
+            if self.told.wait_until(&mut noted, until).timed_out() {
+                return;
+            }
+        }
+    }
+}
+
+/// Members whose facts a frame's rows change: who they are, what they were told, their tags.
+///
+/// Most rows are cells of members who did something and were told nothing: the event's timeline row says so, and the
+/// member need not be looked at. A cell without a timeline row beside it came by another way and is looked at.
+fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
+    let mut silent: HashSet<&[u8]> = HashSet::new();
+    for row in rows {
+        if let (profile::row::TIMELINE, Some(value)) = (row.space, &row.value)
+            && let Some(front) = row.key.get(..FRONT)
+            && TimelineRow::decode(value).is_ok_and(|line| line.attributes().is_empty())
+        {
+            silent.insert(front);
+        }
+    }
+    for row in rows {
+        match row.space {
+            identity::row::MEMBER => {
+                if let Ok(key) = row.key[..].try_into() {
+                    each(Note::Member(MemberNo(u32::from_be_bytes(key))));
+                }
+            }
+            profile::row::CELLS if row.value.is_some() && silent.contains(&row.key[..]) => {}
+            profile::row::CELLS | profile::row::TAGS | profile::row::MOVES => {
+                if let Some((member, _)) = profile::row::whose(&row.key) {
+                    each(Note::Member(member));
+                }
+            }
+            profile::row::TIMELINE => {
+                // In a frame both an event with attributes and one without: what was told counts.
+                if let (Some(value), Some((member, _))) =
+                    (&row.value, profile::row::whose(&row.key))
+                    && TimelineRow::decode(value).is_ok_and(|line| !line.attributes().is_empty())
+                {
+                    each(Note::Member(member));
+                }
+            }
+            profile::row::DEFINITIONS => each(Note::Everybody),
+            _ => {}
+        }
+    }
+}
+
+enum Note {
+    Member(MemberNo),
+    /// The rules by which attributes are read have changed.
+    Everybody,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,539 @@
+//! The audience's thread: takes in what is committed, lets time pass, tells who entered and left.
+//!
+//! One round: members whose rows changed, then events up to the same position, then the clock, then the outbox. The engine
+//! is locked for slices of a round only, so a question waits for milliseconds.
+
+use std::collections::BTreeSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actors::history::{Columns, Each, HistoryEvent, Wanted};
+use actors::model::{
+    EventKind, IdentNo, MemberNo, Offset, PartitionId, Place, Position, SegmentId, Time, Token,
+    Unit,
+};
+use actors::raw::CONTROL;
+use actors::runtime::worker::stand_back;
+use actors::store::Snapshot;
+use cdp::audience::Change;
+use cdp::definition::AttributeSchema;
+use cdp::rule::Measure;
+
+use super::book::{Book, SEGMENT, schema_of};
+use super::load::{self, Read};
+use super::tell::{Found, IN_FLIGHT_MAX, Outbox};
+use super::{At, AudienceError, Inner};
+use crate::platform::PlatformError;
+
+/// The clock is looked at this often when nothing happens: what slides by the hour is late by so much at most.
+const TICK: Duration = Duration::from_millis(100);
+
+/// A round begins this long after the one before at the earliest, so that busy seconds are taken in by rounds of hundreds.
+const ROUND_MIN: Duration = Duration::from_millis(15);
+
+/// Members read and events decoded before they are given to the engine.
+const CHUNK: usize = 512;
+
+/// How long one round lets the engine catch up before it looks at what came meanwhile.
+const SETTLE_MAX: Duration = Duration::from_millis(200);
+
+/// The registry is read again this often, whatever it tells: another process may have written it.
+const BOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// After a failure the next attempt waits for so long.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// The thread's own memory.
+pub(super) struct Keeper {
+    inner: Arc<Inner>,
+    schema: Arc<AttributeSchema>,
+    outbox: Outbox,
+    /// Segments whose first computation after a start is no rebuilding: they were complete before.
+    resumed: BTreeSet<SegmentId>,
+    book_read: Instant,
+    changes: tokio::sync::broadcast::Receiver<actors::registry::ResourceChanged>,
+    /// Versions that were told to the registry as serving.
+    served: BTreeSet<(SegmentId, u32)>,
+    /// The last record that was appended.
+    told: Option<Token>,
+    /// The number of this round.
+    round: u64,
+}
+
+/// An event as kept between decoding and the engine.
+struct Taken {
+    fragment: IdentNo,
+    position: Position,
+    time: Time,
+    name: Box<str>,
+    properties: Option<Box<str>>,
+    place: Option<Place>,
+}
+
+impl Taken {
+    fn of(event: &HistoryEvent<'_>) -> Taken {
+        Taken {
+            fragment: event.fragment,
+            position: event.raw,
+            time: event.time,
+            name: event.name.into(),
+            properties: event.properties.map(Into::into),
+            place: event.place,
+        }
+    }
+
+    fn change(&self) -> Change<'_> {
+        Change::Event {
+            fragment: self.fragment,
+            position: self.position,
+            time: self.time,
+            name: &self.name,
+            properties: self.properties.as_deref(),
+            place: self.place,
+        }
+    }
+}
+
+/// Runs until the audience is stopped. A failure is told and tried again: from the start while loading, otherwise where it
+/// stood.
+pub(super) fn run(inner: Arc<Inner>) {
+    stand_back();
+    let mut keeper = Keeper {
+        schema: Arc::default(),
+        outbox: Outbox::default(),
+        resumed: BTreeSet::new(),
+        book_read: Instant::now(),
+        changes: inner.platform.registry().resource_changes(),
+        served: BTreeSet::new(),
+        told: None,
+        round: 0,
+        inner,
+    };
+    while !keeper.stopping() {
+        match keeper.load() {
+            Ok(()) => break,
+            Err(error) => keeper.failed("the audience cannot be loaded", &error),
+        }
+    }
+    while !keeper.stopping() {
+        let begun = Instant::now();
+        if let Err(error) = keeper.round() {
+            keeper.failed("the audience cannot take in what is committed", &error);
+        }
+        let left = ROUND_MIN.saturating_sub(begun.elapsed());
+        if !left.is_zero() {
+            std::thread::park_timeout(left);
+        }
+    }
+}
+
+impl Keeper {
+    fn stopping(&self) -> bool {
+        self.inner.stop.load(Ordering::Acquire)
+    }
+
+    fn failed(&self, what: &str, error: &AudienceError) {
+        if self.stopping() {
+            return;
+        }
+        tracing::error!(error = %error, "{what}");
+        metrics::counter!("tributary_audience_failures").increment(1);
+        std::thread::park_timeout(AGAIN);
+    }
+
+    /// From rows and history to an engine that stands at one position.
+    fn load(&mut self) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let platform = &inner.platform;
+        // What was told before the last end is decided first: members must hold it before they are asked.
+        let end = platform.node().raw().end(CONTROL);
+        if let Some(last) = end.0.checked_sub(1) {
+            let token = Token(Position {
+                partition: CONTROL,
+                offset: Offset(last),
+            });
+            while inner.runtime.block_on(platform.wait(token, AGAIN)).is_err() {
+                if self.stopping() {
+                    return Ok(());
+                }
+            }
+        }
+        // Noted from here on is what the snapshot may lack.
+        inner.changes.take();
+        let snapshot = platform.snapshot()?;
+        let position = position_of(&snapshot);
+        self.schema = Arc::new(schema_of(&snapshot)?);
+        self.read_book()?;
+        *inner.engine.lock() = inner.fresh();
+        let tags = inner.book.lock().tags.clone();
+        load::load_all(
+            &snapshot,
+            &self.schema,
+            &tags,
+            &inner.engine,
+            inner.threads,
+            &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
+        )?;
+        self.load_places(position)?;
+        let held = load::held_memberships(&snapshot)?;
+        drop(snapshot);
+        {
+            let book = inner.book.lock();
+            let mut engine = inner.engine.lock();
+            for (segment, members) in held {
+                if book.segments.contains_key(&segment) {
+                    engine.segment_restore(&segment.to_string(), members);
+                } else {
+                    self.outbox.add(members.into_iter().map(|member| Found {
+                        segment,
+                        version: 0,
+                        brand: Default::default(),
+                        rebuilt: true,
+                        at: platform.clock().now(),
+                        member,
+                        entered: false,
+                    }));
+                }
+            }
+            self.resumed = (book.segments.values())
+                .filter(|kept| !kept.building)
+                .map(|kept| kept.id)
+                .collect();
+        }
+        inner.applied.lock().0 = position;
+        self.put_segments(&Book::default())?;
+        inner.at.send_modify(|at| {
+            at.loaded = true;
+            at.applied = position;
+        });
+        tracing::info!(position = position.0, "the audience is loaded");
+        Ok(())
+    }
+
+    /// Where members were seen, from all scans of the past.
+    fn load_places(&mut self, until: Offset) -> Result<(), AudienceError> {
+        let inner = &self.inner;
+        let wanted = Wanted {
+            kinds: Some(BTreeSet::from([EventKind::Scan])),
+            until: Some(until),
+            columns: Columns {
+                place: true,
+                ..Columns::NONE
+            },
+            ..Wanted::default()
+        };
+        let mut taken = Vec::with_capacity(CHUNK);
+        let mut each = |event: &HistoryEvent<'_>| {
+            if event.place.is_some() && !event.test {
+                taken.push(Taken::of(event));
+                if taken.len() == CHUNK {
+                    give(inner, &mut taken);
+                }
+            }
+            match inner.stop.load(Ordering::Relaxed) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        };
+        let sink: &mut Each<'_> = &mut each;
+        inner.history_up_to(until)?;
+        inner.history.scan(&wanted, &mut [sink])?;
+        give(inner, &mut taken);
+        Ok(())
+    }
+
+    fn round(&mut self) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let from = inner.applied.lock().0;
+        let idle = inner.is_idle();
+        inner.changes.wait(
+            from,
+            Instant::now() + if idle { TICK } else { Duration::ZERO },
+        );
+        self.round = 1 + inner.rounds.fetch_add(1, Ordering::AcqRel);
+        self.look_at_registry()?;
+        let changed = inner.changes.take();
+        let snapshot = inner.platform.snapshot()?;
+        let until = position_of(&snapshot);
+        if changed.everybody {
+            self.schema = Arc::new(schema_of(&snapshot)?);
+            let tags = inner.book.lock().tags.clone();
+            load::load_all(&snapshot, &self.schema, &tags, &inner.engine, 1, &|_| ())?;
+        } else {
+            self.take_members(&snapshot, &changed.members)?;
+        }
+        drop(snapshot);
+        self.take_events(from, until)?;
+        inner.at.send_if_modified(|at| {
+            let moved = at.applied < until;
+            at.applied = at.applied.max(until);
+            moved
+        });
+        self.settle(until)
+    }
+
+    fn take_members(
+        &mut self,
+        snapshot: &Snapshot,
+        members: &[MemberNo],
+    ) -> Result<(), AudienceError> {
+        if members.is_empty() {
+            return Ok(());
+        }
+        let tags = self.inner.book.lock().tags.clone();
+        for members in members.chunks(CHUNK) {
+            let mut read = Vec::with_capacity(members.len());
+            for member in members {
+                read.extend(Read::of(snapshot, &self.schema, *member)?);
+            }
+            let mut engine = self.inner.engine.lock();
+            read.iter().for_each(|read| read.apply(&mut engine, &tags));
+        }
+        Ok(())
+    }
+
+    fn take_events(&mut self, from: Offset, until: Offset) -> Result<(), AudienceError> {
+        let inner = &self.inner;
+        let mut at = from;
+        while at < until {
+            let mut taken = Vec::with_capacity(CHUNK);
+            // Broken off between two results only, so that a position says which events the engine has.
+            let next = inner.tail.read(at, until, &mut |event| {
+                if !event.test {
+                    taken.push(Taken::of(event));
+                }
+                match taken.len() < CHUNK {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
+                }
+            })?;
+            let mut applied = inner.applied.lock();
+            give(inner, &mut taken);
+            applied.0 = next;
+            at = next;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass and tells what came of it.
+    fn settle(&mut self, until: Offset) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let now = inner.platform.clock().now();
+        let end = Instant::now() + SETTLE_MAX;
+        let mut more = true;
+        while more && Instant::now() < end && !self.stopping() {
+            let found = {
+                let mut engine = inner.engine.lock();
+                more = engine.tick(now);
+                engine.take_transitions()
+            };
+            let book = inner.book.lock();
+            let found = found.into_iter().filter_map(|it| {
+                let segment = SegmentId(it.segment.parse().ok()?);
+                let kept = book.segments.get(&segment)?;
+                let resumed = self.resumed.contains(&segment);
+                Some(Found {
+                    segment,
+                    version: it.version,
+                    brand: kept.brand,
+                    rebuilt: it.rebuilt && !resumed,
+                    at: it.at,
+                    member: it.member,
+                    entered: it.entered,
+                })
+            });
+            self.outbox.add(found);
+        }
+        self.send()?;
+        let settled = !more;
+        inner.settled.store(settled, Ordering::Relaxed);
+        if settled {
+            self.serve()?;
+            let told = self.told.filter(|_| self.outbox.is_empty());
+            let all_told = self.outbox.is_empty();
+            inner.at.send_if_modified(|at| {
+                let new = At {
+                    settled: until,
+                    now,
+                    told: if all_told { told } else { at.told },
+                    all_told,
+                    round: self.round,
+                    ..*at
+                };
+                let moved = *at != new;
+                *at = new;
+                moved
+            });
+        }
+        inner.measure();
+        Ok(())
+    }
+
+    /// Appends what waits, as far as identity keeps up.
+    fn send(&mut self) -> Result<(), AudienceError> {
+        let inner = &self.inner;
+        while !self.outbox.is_empty() {
+            let node = inner.platform.node();
+            let end = node.raw().end(CONTROL);
+            let units = node.units();
+            let identity = units.get(&Unit::IDENTITY);
+            let consumed = identity
+                .and_then(|unit| unit.consumed.get(&PartitionId(0)))
+                .copied()
+                .unwrap_or_default();
+            let room = IN_FLIGHT_MAX.saturating_sub(end.0.saturating_sub(consumed.0));
+            let next = self.outbox.next(room);
+            if next.is_empty() {
+                break;
+            }
+            let token = inner
+                .runtime
+                .block_on(inner.platform.publish_all(&next))
+                .map_err(AudienceError::from)?;
+            self.told = Some(token);
+            self.outbox.sent(next.len());
+        }
+        inner
+            .waiting
+            .store(self.outbox.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Tells the registry which rules are in force now.
+    fn serve(&mut self) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let mut serving = Vec::new();
+        {
+            let book = inner.book.lock();
+            let engine = inner.engine.lock();
+            for kept in book.segments.values() {
+                let in_force = engine.segment_versions(&kept.id.to_string());
+                if in_force == Some((Some(kept.version), None))
+                    && !self.served.contains(&(kept.id, kept.version))
+                {
+                    serving.push((kept.id, kept.version));
+                }
+            }
+        }
+        // What was announced last must be durable before the registry says that nothing is left to announce.
+        if serving.is_empty() || !self.outbox.is_empty() {
+            return Ok(());
+        }
+        for (id, version) in serving {
+            let registry = inner.platform.registry();
+            let told = registry.resource_serving(SEGMENT, id.0.into(), version.into());
+            inner.runtime.block_on(told)?;
+            self.resumed.remove(&id);
+            self.served.insert((id, version));
+        }
+        Ok(())
+    }
+
+    fn look_at_registry(&mut self) -> Result<(), AudienceError> {
+        use tokio::sync::broadcast::error::TryRecvError;
+        let mut look =
+            self.book_read.elapsed() >= BOOK_EVERY || self.inner.look.swap(false, Ordering::AcqRel);
+        loop {
+            match self.changes.try_recv() {
+                Ok(_) | Err(TryRecvError::Lagged(_)) => look = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if !look {
+            return Ok(());
+        }
+        let old = self.read_book()?;
+        let tags_before: Vec<_> = old.tags.keys().copied().collect();
+        let new_tags: Vec<_> = self.inner.book.lock().tags.keys().copied().collect();
+        if tags_before != new_tags {
+            // Members may have had them before their codes were known here.
+            let snapshot = self.inner.platform.snapshot()?;
+            let tags = self.inner.book.lock().tags.clone();
+            load::load_tags(&snapshot, &tags, &self.inner.engine)?;
+        }
+        self.put_segments(&old)
+    }
+
+    /// Reads the registry; answers what was known before.
+    fn read_book(&mut self) -> Result<Book, AudienceError> {
+        let inner = &self.inner;
+        let old = std::mem::take(&mut *inner.book.lock());
+        let read = Book::read(inner.platform.registry(), &self.schema, &old);
+        match inner.runtime.block_on(read) {
+            Ok(book) => {
+                *inner.book.lock() = book;
+                self.book_read = Instant::now();
+                Ok(old)
+            }
+            Err(error) => {
+                *inner.book.lock() = old;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Gives the engine what differs from `old`.
+    fn put_segments(&mut self, old: &Book) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let now = inner.platform.clock().now();
+        let mut wanted: Vec<Arc<Measure>> = Vec::new();
+        {
+            let book = inner.book.lock();
+            let mut engine = inner.engine.lock();
+            for (id, kept) in &old.segments {
+                if book.segments.contains_key(id) {
+                    continue;
+                }
+                let key = id.to_string();
+                let members = engine.segment_members(&key, None, usize::MAX);
+                self.outbox
+                    .add(members.into_iter().flatten().map(|member| Found {
+                        segment: *id,
+                        version: kept.version,
+                        brand: kept.brand,
+                        rebuilt: true,
+                        at: now,
+                        member,
+                        entered: false,
+                    }));
+                engine.segment_remove(&key);
+                self.served.retain(|(served, _)| served != id);
+            }
+            for kept in book.segments.values() {
+                let known = old.segments.get(&kept.id);
+                if known.is_some_and(|known| known.version == kept.version) {
+                    continue;
+                }
+                if known.is_some() {
+                    self.resumed.remove(&kept.id);
+                }
+                wanted.extend(engine.measure_wanted(&kept.plan));
+                engine.segment_put(&kept.id.to_string(), kept.version, kept.plan.clone());
+            }
+        }
+        inner.want(wanted);
+        Ok(())
+    }
+}
+
+fn give(inner: &Inner, taken: &mut Vec<Taken>) {
+    if taken.is_empty() {
+        return;
+    }
+    let mut engine = inner.engine.lock();
+    for event in taken.drain(..) {
+        engine.apply(event.change());
+    }
+}
+
+fn position_of(snapshot: &Snapshot) -> Offset {
+    Offset(snapshot.at().map_or(0, |at| at.0 + 1))
+}
+
+impl From<PlatformError> for AudienceError {
+    fn from(error: PlatformError) -> AudienceError {
+        AudienceError::Platform(Box::new(error))
+    }
+}

@@ -1,0 +1,251 @@
+//! Rows as the engine takes them: one member, or all of them side by side.
+
+use std::collections::{BTreeMap, HashMap};
+
+use actors::machine::{Rows, RowsError};
+use actors::model::{IdentNo, MemberNo, SHARDS, SegmentId, ShardId, TagId};
+use actors::store::Snapshot;
+use cdp::audience::{Change, Engine};
+use cdp::definition::AttributeSchema;
+use cdp::identity::row::{self, MemberRow, MemberState};
+use cdp::profile::concluded::{self, TagValue, tags};
+use cdp::profile::row as member_row;
+use cdp::profile::view::{Attributes, whole_attributes, whole_attributes_of_shard};
+use parking_lot::Mutex;
+
+/// Members that are given to the engine at once: a question waits for as many at most.
+const CHUNK_MEMBERS: usize = 1_024;
+
+/// Codes of tags by number.
+pub type TagCodes = BTreeMap<TagId, Box<str>>;
+
+/// What rows say of a member.
+pub struct Read {
+    member: MemberNo,
+    state: MemberState,
+    test: bool,
+    fragments: Vec<IdentNo>,
+    attributes: Attributes,
+    tags: Vec<(TagId, TagValue)>,
+}
+
+impl Read {
+    /// Reads a member. `None`: the number was never given.
+    pub fn of(
+        rows: &dyn Rows,
+        schema: &AttributeSchema,
+        member: MemberNo,
+    ) -> Result<Option<Read>, RowsError> {
+        let row = row::get::<MemberRow>(rows, row::MEMBER, &row::key32(member.0))?;
+        let Some(row) = row else {
+            return Ok(None);
+        };
+        let absorbed = row.state == MemberState::Absorbed;
+        Ok(Some(Read {
+            member,
+            state: row.state,
+            test: row.test,
+            fragments: match absorbed {
+                true => Vec::new(),
+                false => row::fragments_of(rows, &row)?,
+            },
+            attributes: match absorbed {
+                true => Attributes::new(),
+                false => whole_attributes(rows, member, schema)?,
+            },
+            tags: tags(rows, member)?,
+        }))
+    }
+
+    /// Gives it to the engine. `tagged`: the codes that it may have had before; those it has not any more are taken away.
+    pub fn apply(&self, engine: &mut Engine, codes: &TagCodes) {
+        engine.apply(Change::Member {
+            member: self.member,
+            state: self.state,
+            test: self.test,
+            fragments: &self.fragments,
+        });
+        apply_attributes(engine, self.member, &self.attributes);
+        for (tag, code) in codes {
+            let held = self.tags.iter().find(|(held, _)| held == tag);
+            engine.apply(Change::Tag {
+                member: self.member,
+                code,
+                value: held.map(|(_, held)| held.value.clone()),
+            });
+        }
+    }
+}
+
+fn apply_attributes(engine: &mut Engine, member: MemberNo, attributes: &Attributes) {
+    let values: Vec<_> = attributes
+        .iter()
+        .map(|(name, value)| (&**name, value.clone()))
+        .collect();
+    engine.apply(Change::Attributes {
+        member,
+        values: &values,
+    });
+}
+
+/// Gives all members of a snapshot to the engine; `threads` read attributes side by side. `tell` hears how many shards
+/// are read. The engine is held for a chunk of members at a time.
+pub fn load_all(
+    rows: &Snapshot,
+    schema: &AttributeSchema,
+    codes: &TagCodes,
+    engine: &Mutex<Engine>,
+    threads: usize,
+    tell: &(dyn Fn(u16) + Sync),
+) -> Result<(), RowsError> {
+    load_people(rows, engine)?;
+    let next = Mutex::new(0u16);
+    let failed: Mutex<Option<RowsError>> = Mutex::new(None);
+    let work = || {
+        let rows = rows.clone();
+        loop {
+            let shard = {
+                let mut next = next.lock();
+                let shard = *next;
+                *next += 1;
+                shard
+            };
+            if shard >= SHARDS || failed.lock().is_some() {
+                return;
+            }
+            let done = load_shard(&rows, ShardId(shard), schema, codes, engine);
+            if let Err(error) = done {
+                *failed.lock() = Some(error);
+                return;
+            }
+            tell(shard + 1);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.max(1) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    failed.into_inner().map_or(Ok(()), Err)
+}
+
+/// Who is who, and whose fragments are whose.
+fn load_people(rows: &Snapshot, engine: &Mutex<Engine>) -> Result<(), RowsError> {
+    let mut orders: HashMap<IdentNo, Vec<IdentNo>> = HashMap::new();
+    rows.scan(row::ORDER_FRAGMENTS, &[], &mut |key, _| {
+        if let Ok(key) = <[u8; 8]>::try_from(key) {
+            let number = |at: usize| {
+                let word = key[at..at + 4].try_into().expect("four of eight bytes");
+                IdentNo(u32::from_be_bytes(word))
+            };
+            orders.entry(number(0)).or_default().push(number(4));
+        }
+        true
+    })?;
+    let mut chunk: Vec<(MemberNo, MemberRow)> = Vec::with_capacity(CHUNK_MEMBERS);
+    let give = |chunk: &mut Vec<(MemberNo, MemberRow)>| {
+        let mut engine = engine.lock();
+        for (member, row) in chunk.drain(..) {
+            let mut fragments = row.identifiers;
+            for at in 0..fragments.len() {
+                fragments.extend(orders.get(&fragments[at]).into_iter().flatten());
+            }
+            engine.apply(Change::Member {
+                member,
+                state: row.state,
+                test: row.test,
+                fragments: &fragments,
+            });
+        }
+    };
+    let mut failed = None;
+    rows.scan(row::MEMBER, &[], &mut |key, value| {
+        let Ok(key) = <[u8; 4]>::try_from(key) else {
+            return true;
+        };
+        match row::decode::<MemberRow>(row::MEMBER, value) {
+            Ok(row) => chunk.push((MemberNo(u32::from_be_bytes(key)), row)),
+            Err(error) => failed = Some(error),
+        }
+        if chunk.len() == CHUNK_MEMBERS {
+            give(&mut chunk);
+        }
+        failed.is_none()
+    })?;
+    give(&mut chunk);
+    failed.map_or(Ok(()), Err)
+}
+
+/// Gives the tags of all members to the engine.
+pub fn load_tags(
+    rows: &Snapshot,
+    codes: &TagCodes,
+    engine: &Mutex<Engine>,
+) -> Result<(), RowsError> {
+    load_tags_of(rows, &[], codes, engine)
+}
+
+fn load_tags_of(
+    rows: &Snapshot,
+    prefix: &[u8],
+    codes: &TagCodes,
+    engine: &Mutex<Engine>,
+) -> Result<(), RowsError> {
+    let mut failed = None;
+    rows.scan(member_row::TAGS, prefix, &mut |key, value| {
+        let held = concluded::decode::<TagValue>(value);
+        match (member_row::whose(key), held) {
+            (Some((member, IdentNo(tag))), Ok(held)) => {
+                if let Some(code) = codes.get(&TagId(tag)) {
+                    engine.lock().apply(Change::Tag {
+                        member,
+                        code,
+                        value: Some(held.value),
+                    });
+                }
+            }
+            (_, Err(error)) => failed = Some(error),
+            (None, _) => {}
+        }
+        failed.is_none()
+    })?;
+    failed.map_or(Ok(()), Err)
+}
+
+fn load_shard(
+    rows: &Snapshot,
+    shard: ShardId,
+    schema: &AttributeSchema,
+    codes: &TagCodes,
+    engine: &Mutex<Engine>,
+) -> Result<(), RowsError> {
+    let mut chunk: Vec<(MemberNo, Attributes)> = Vec::with_capacity(CHUNK_MEMBERS);
+    let give = |chunk: &mut Vec<(MemberNo, Attributes)>| {
+        let mut engine = engine.lock();
+        for (member, attributes) in chunk.drain(..) {
+            apply_attributes(&mut engine, member, &attributes);
+        }
+    };
+    whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
+        chunk.push((member, attributes));
+        if chunk.len() == CHUNK_MEMBERS {
+            give(&mut chunk);
+        }
+        true
+    })?;
+    give(&mut chunk);
+    load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
+}
+
+/// Who is in which segment by the rows of members.
+pub fn held_memberships(rows: &dyn Rows) -> Result<BTreeMap<SegmentId, Vec<MemberNo>>, RowsError> {
+    let mut held: BTreeMap<SegmentId, Vec<MemberNo>> = BTreeMap::new();
+    rows.scan(member_row::MEMBERSHIPS, &[], &mut |key, _| {
+        if let Some((member, IdentNo(segment))) = member_row::whose(key) {
+            held.entry(SegmentId(segment)).or_default().push(member);
+        }
+        true
+    })?;
+    Ok(held)
+}

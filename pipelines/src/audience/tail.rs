@@ -1,0 +1,134 @@
+//! Events as they are committed: read from the result log, right behind identity.
+//!
+//! The history of events (the lake) answers for long ranges; this is for the last moments, which the audience must not wait
+//! for. Frames are shared with the member units, which read the same ones at about the same time.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use actors::history::{Each, History, HistoryError, HistoryEvent, Scanned, Wanted};
+use actors::machine::{Personal, RecordAt};
+use actors::model::{Offset, Position, Unit};
+use actors::runtime::feed::{FeedError, RESULTS};
+use actors::runtime::runner::Shared;
+use cdp::routed::{self, EventBody, EventHead, schema};
+
+/// Reads committed events from the result log.
+#[derive(Clone)]
+pub struct Tail {
+    shared: Arc<Shared>,
+}
+
+impl Tail {
+    /// Over a node's logs.
+    pub fn new(shared: Arc<Shared>) -> Tail {
+        Tail { shared }
+    }
+
+    /// Results below this offset are committed.
+    pub fn end(&self) -> Offset {
+        self.shared.results.end(RESULTS)
+    }
+
+    /// Shows all events of results from `from` up to `until`, in the order in which identity decided them, until `each`
+    /// breaks off. Answers from where to go on: behind the result in which it was broken off.
+    pub fn read(
+        &self,
+        from: Offset,
+        until: Offset,
+        each: &mut dyn FnMut(&HistoryEvent<'_>) -> ControlFlow<()>,
+    ) -> Result<Offset, FeedError> {
+        let mut at = from;
+        while at < until {
+            let frame = self.shared.feeds.frame(at)?;
+            let mut flow = ControlFlow::Continue(());
+            if frame.header.unit == Unit::IDENTITY {
+                for record in frame.records_of(schema::EVENT, &*self.shared.sealer)? {
+                    let Some(head) = routed::decode::<EventHead>(&record.envelope) else {
+                        continue; // The member unit parks it; it counts for nobody.
+                    };
+                    if head.order_only {
+                        continue;
+                    }
+                    let body: Option<EventBody> = match &record.personal {
+                        Personal::Open(bytes) => routed::decode(bytes),
+                        Personal::None | Personal::Erased => None,
+                    };
+                    if flow.is_continue() {
+                        flow = each(&lent(&head, body.as_ref(), record.at));
+                    }
+                }
+            }
+            at = Offset(at.0 + 1);
+            if flow.is_break() {
+                break;
+            }
+        }
+        Ok(at)
+    }
+}
+
+/// The log itself as the history of events: right, but it reads everything for any question. For a platform without a lake.
+impl History for Tail {
+    fn position(&self) -> Offset {
+        self.end()
+    }
+
+    fn scan(&self, wanted: &Wanted, sinks: &mut [&mut Each<'_>]) -> Result<Scanned, HistoryError> {
+        let position = self.position();
+        let until = wanted.until.unwrap_or(position);
+        if until > position {
+            let wanted = until;
+            return Err(HistoryError::Behind { position, wanted });
+        }
+        let mut seen = Scanned {
+            position: until,
+            ..Scanned::default()
+        };
+        let Some(sink) = sinks.first_mut() else {
+            return Ok(seen);
+        };
+        let read = self.read(wanted.from, until, &mut |event| {
+            seen.read += 1;
+            if !wanted.holds(event) {
+                return ControlFlow::Continue(());
+            }
+            seen.shown += 1;
+            let flow = sink(event);
+            seen.stopped = flow.is_break();
+            flow
+        });
+        read.map_err(|error| HistoryError::Io(error.to_string()))?;
+        Ok(seen)
+    }
+}
+
+fn lent<'a>(head: &'a EventHead, body: Option<&'a EventBody>, at: RecordAt) -> HistoryEvent<'a> {
+    HistoryEvent {
+        fragment: head.fragment,
+        at: RecordAt {
+            position: Position {
+                partition: RESULTS,
+                ..at.position
+            },
+            ..at
+        },
+        raw: head.raw,
+        time: head.time,
+        received: head.received,
+        kind: head.kind,
+        name: &head.name,
+        source: head.source,
+        brand: head.brand,
+        test: head.test,
+        erased: body.is_none(),
+        order_only: head.order_only,
+        message_id: None,
+        identifiers: &[],
+        properties: body.and_then(|body| body.properties.as_ref().map(|json| json.as_str())),
+        traits: None,
+        context: None,
+        place: body.and_then(|body| body.place),
+        order: None,
+    }
+}

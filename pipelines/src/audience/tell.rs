@@ -1,0 +1,167 @@
+//! Transitions on their way into the log.
+//!
+//! Found changes are grouped into records of one segment each, kept until they are appended, and appended a few at a time:
+//! a new segment of millions must not make identity's batches large. What a crash loses here is found again at the next
+//! start, when the audience compares what it computes with what members hold.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use actors::model::{BrandId, MemberNo, SegmentId, Time};
+use cdp::control::{CHANGE_MEMBERS_MAX, Control, MembershipChange};
+
+/// Records on their way that identity has not consumed: some tens of thousands of members in one of its batches.
+pub const IN_FLIGHT_MAX: u64 = 8;
+
+/// A member entered or left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found {
+    /// The segment.
+    pub segment: SegmentId,
+    /// The version of its rule.
+    pub version: u32,
+    /// Its brand.
+    pub brand: BrandId,
+    /// Not because of the member.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// Who.
+    pub member: MemberNo,
+    /// Entered, or left.
+    pub entered: bool,
+}
+
+/// Records that wait to be appended, oldest first.
+#[derive(Debug, Default)]
+pub struct Outbox {
+    waiting: VecDeque<MembershipChange>,
+}
+
+impl Outbox {
+    /// Takes changes in the order in which they were found. Changes of one member in one segment stay in order.
+    pub fn add(&mut self, found: impl IntoIterator<Item = Found>) {
+        struct Open {
+            change: MembershipChange,
+            members: HashSet<MemberNo>,
+        }
+        let mut open: BTreeMap<SegmentId, Open> = BTreeMap::new();
+        let mut done = Vec::new();
+        for it in found {
+            let fits = |open: &Open| {
+                let change = &open.change;
+                (change.version, change.rebuilt, change.at) == (it.version, it.rebuilt, it.at)
+                    && change.members.len() < CHANGE_MEMBERS_MAX
+                    && !open.members.contains(&it.member)
+            };
+            if open.get(&it.segment).is_some_and(|open| !fits(open))
+                && let Some(full) = open.remove(&it.segment)
+            {
+                done.push(full.change);
+            }
+            let open = open.entry(it.segment).or_insert_with(|| Open {
+                change: MembershipChange {
+                    segment: it.segment,
+                    version: it.version,
+                    brand: it.brand,
+                    rebuilt: it.rebuilt,
+                    at: it.at,
+                    members: Vec::new(),
+                },
+                members: HashSet::new(),
+            });
+            open.members.insert(it.member);
+            open.change.members.push((it.member, it.entered));
+        }
+        self.waiting.extend(done);
+        self.waiting
+            .extend(open.into_values().map(|open| open.change));
+    }
+
+    /// The next records to append, at most `room`. They stay until [`Outbox::sent`].
+    pub fn next(&self, room: u64) -> Vec<Control> {
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let next = self.waiting.iter().take(room);
+        next.cloned().map(Control::Membership).collect()
+    }
+
+    /// So many of [`Outbox::next`] are durable.
+    pub fn sent(&mut self, count: usize) {
+        self.waiting.drain(..count.min(self.waiting.len()));
+    }
+
+    /// Records that wait.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(segment: u32, member: u32, entered: bool) -> Found {
+        Found {
+            segment: SegmentId(segment),
+            version: 1,
+            brand: BrandId(0),
+            rebuilt: false,
+            at: Time(0),
+            member: MemberNo(member),
+            entered,
+        }
+    }
+
+    fn shape(outbox: &Outbox) -> Vec<(u32, Vec<(u32, bool)>)> {
+        let records = outbox.next(u64::MAX).into_iter();
+        records
+            .map(|record| match record {
+                Control::Membership(change) => {
+                    let members = change.members.iter();
+                    let members = members.map(|(member, entered)| (member.0, *entered));
+                    (change.segment.0, members.collect())
+                }
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn one_record_a_segment_unless_a_member_comes_again() {
+        let mut outbox = Outbox::default();
+        outbox.add([
+            found(1, 7, true),
+            found(2, 7, true),
+            found(1, 8, true),
+            found(1, 7, false),
+            Found {
+                rebuilt: true,
+                ..found(2, 9, true)
+            },
+        ]);
+        assert_eq!(
+            shape(&outbox),
+            [
+                (1, vec![(7, true), (8, true)]),
+                (2, vec![(7, true)]),
+                (1, vec![(7, false)]),
+                (2, vec![(9, true)]),
+            ]
+        );
+        outbox.sent(2);
+        assert_eq!(outbox.len(), 2);
+        assert_eq!(outbox.next(1).len(), 1);
+    }
+
+    #[test]
+    fn a_large_segment_goes_in_several_records() {
+        let mut outbox = Outbox::default();
+        outbox.add((0..2 * CHANGE_MEMBERS_MAX as u32 + 1).map(|member| found(1, member, true)));
+        let sizes: Vec<usize> = shape(&outbox).iter().map(|it| it.1.len()).collect();
+        assert_eq!(sizes, [CHANGE_MEMBERS_MAX, CHANGE_MEMBERS_MAX, 1]);
+    }
+}

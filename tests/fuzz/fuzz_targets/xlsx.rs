@@ -1,4 +1,0 @@
-//! Workbooks.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ingest::fuzz::xlsx(bytes));
