@@ -11,6 +11,7 @@ mod ingest;
 mod load;
 mod parts;
 mod restart;
+mod segments;
 mod table;
 
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub enum What {
     Decode,
     /// Generating the load, without a server.
     Generate,
+    /// Counting segments over made-up members, in this process.
+    Segments,
 }
 
 /// How to measure it.
@@ -60,6 +63,10 @@ pub struct BenchOptions {
     pub dir: PathBuf,
     /// The program to start as the server; usually this one.
     pub program: PathBuf,
+    /// Made-up members, for `segments`.
+    pub members: u32,
+    /// Where `segments` writes its columns for peers.
+    pub export: Option<PathBuf>,
     /// More arguments for `serve`.
     pub serve_args: Vec<String>,
 }
@@ -77,6 +84,8 @@ impl BenchOptions {
             seconds: 10,
             dir,
             program,
+            members: 1_000_000,
+            export: None,
             serve_args: Vec::new(),
         }
     }
@@ -125,6 +134,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Profile => parts::profile(options.events, &mut table),
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
+        What::Segments => segments::run(options, &mut table)?,
     }
     Ok(table)
 }

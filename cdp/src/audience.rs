@@ -12,6 +12,7 @@
 //!
 //! Absent on purpose: reading logs and rows, threads of its own, the clock, what a segment's transitions cause.
 
+pub mod bench;
 mod bits;
 mod blobs;
 mod cells;

@@ -40,6 +40,7 @@ impl Table {
             What::Profile => "the profile machine in this process",
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
+            What::Segments => "counting segments in this process",
         };
         Table {
             title: title.to_owned(),

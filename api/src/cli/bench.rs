@@ -47,6 +47,14 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u32,
 
+    /// Made-up members, for segments
+    #[arg(long, value_name = "N", default_value_t = 1_000_000)]
+    members: u32,
+
+    /// Write the columns of segments there, for tests/bench/segments_peers.py
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
+
     /// Folder on the disk to measure
     #[arg(long, value_name = "DIR", default_value = ".")]
     dir: PathBuf,
@@ -82,6 +90,8 @@ enum Choice {
     Decode,
     /// Generating the load, without a server
     Generate,
+    /// Counting segments over made-up members, in this process
+    Segments,
 }
 
 /// Runs it.
@@ -95,6 +105,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Profile => What::Profile,
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
+        Choice::Segments => What::Segments,
     };
     let program = match &args.program {
         Some(program) => program.clone(),
@@ -111,6 +122,8 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         seconds: args.seconds,
         dir: args.dir.clone(),
         program,
+        members: args.members,
+        export: args.export.clone(),
         serve_args: args.serve.clone(),
     };
     let table = runtime()?

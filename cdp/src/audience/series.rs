@@ -55,6 +55,20 @@ impl Series {
         self.insert(fragment, (hit.time.0, arrival(at), packed));
     }
 
+    /// Adds an event of a fragment if the measure is about it.
+    pub fn offer(
+        &mut self,
+        fragment: IdentNo,
+        at: Position,
+        name: &str,
+        time: Time,
+        properties: Option<&str>,
+    ) {
+        if let Some(hit) = self.extractor.of(name, time, properties) {
+            self.push(fragment, at, &hit);
+        }
+    }
+
     fn insert(&mut self, fragment: IdentNo, entry: Entry) {
         let bytes = self.rows.get(fragment.0);
         let mut entries = self.entries(bytes);

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""Counts the same segments over the same members with tributary, polars, DuckDB and chDB, two threads each.
+
+    python3 tests/bench/segments_peers.py --binary target/release/tributary --members 10000000
+
+Runs `tributary bench segments --export`, loads the columns that it wrote into each peer's own tables in memory, asks the
+same questions there, and prints one table of medians in milliseconds. A peer that is not installed is skipped and named
+(`pip install numpy polars duckdb chdb`). A peer whose count differs is marked: then one of the two is wrong.
+
+Peers count events per question; tributary keeps a column per window and says beside it what the first time took.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+THREADS = 2
+os.environ.setdefault("POLARS_MAX_THREADS", str(THREADS))
+DAY = 86_400_000
+
+
+def skipped(what, why):
+    print(f"SKIPPED: {what} because {why}")
+
+
+def timed(ask, runs):
+    """The answer, and the median of the runs behind the first, in milliseconds."""
+    answer = ask()
+    times = []
+    for _ in range(runs):
+        begun = time.perf_counter()
+        ask()
+        times.append((time.perf_counter() - begun) * 1e3)
+    return answer, statistics.median(times)
+
+
+def load(folder):
+    """The columns as one polars frame of members and one of events."""
+    import numpy as np
+    import polars as pl
+
+    words = json.loads((folder / "words.json").read_text())
+    read = lambda name: np.load(folder / f"{name}.npy")
+
+    def words_of(codes, names):
+        kind = pl.Enum(names)
+        return pl.Series(names, dtype=kind).gather(pl.Series(codes.astype("u4")))
+
+    names = pl.Series((folder / "nickname.txt").read_text().split("\n")[:-1])
+    interest, lengths = read("interest"), read("interests_len")
+    rows = pl.Series(np.repeat(np.arange(len(lengths), dtype="u4"), lengths))
+    lists = pl.DataFrame({"member": rows, "interest": interest}).group_by("member", maintain_order=True).agg("interest")
+    gender, flags = read("gender"), read("flags")
+    members = pl.DataFrame({
+        "member": np.arange(len(gender), dtype="u4"),
+        "level": words_of(read("level"), words["level"]),
+        "city": words_of(read("city"), [f"city{n}" for n in range(300)]),
+        "channel": words_of(read("channel"), words["channel"]),
+        "gender": pl.Series([None, "m", "f"], dtype=pl.Enum(["m", "f"])).gather(pl.Series(gender.astype("u4"))),
+        "vip": read("vip").astype(bool),
+        "age": read("age"),
+        "points": read("points"),
+        "spent": read("spent"),
+        "birthday": pl.Series(read("birthday")).cast(pl.Date),
+        "registered": pl.Series(read("registered")).cast(pl.Datetime("ms")),
+        "nickname": names,
+        **{f"flag{n}": (flags >> n & 1).astype(bool) for n in range(words["flags"])},
+    })
+    members = members.join(lists, on="member", how="left", maintain_order="left").rename({"interest": "interests"})
+    events = pl.DataFrame({
+        "member": read("event_member"),
+        "buy": read("event_buy").astype(bool),
+        "time": read("event_time"),
+        "amount": read("event_amount"),
+    })
+    return members, events
+
+
+def days(now, n):
+    """The first instant of a window of n days, in UTC."""
+    return (now // DAY - (n - 1)) * DAY
+
+
+def sql(now, dialect):
+    """The questions in SQL. Only where dialects differ is there a choice."""
+    d90, d180 = days(now, 90), days(now, 180)
+    within = lambda since: f"time >= {since} AND time <= {now}"
+    count = "SELECT count(*) FROM m WHERE "
+    click = dialect == "chdb"
+    any_of = "hasAny(interests, [3, 17, 29])" if click else "list_has_any(interests, [3, 17, 29]::UTINYINT[])"
+    holds = (lambda text: f"position(nickname, '{text}') > 0") if click else (lambda text: f"contains(nickname, '{text}')")
+    no_case = "positionCaseInsensitiveUTF8(nickname, 'xin9') > 0" if click else "contains(lower(nickname), 'xin9')"
+    stamp = (lambda day: f"toDateTime64('{day} 00:00:00', 3, 'UTC')") if click else (lambda day: f"TIMESTAMP '{day}'")
+    day = (lambda day: f"toDate32('{day}')") if click else (lambda day: f"DATE '{day}'")
+    return {
+        "enums": count + "level = 'gold' AND channel = 'app' AND city IN ('city1', 'city2', 'city3')",
+        "bitmaps": count + "vip AND flag0 AND flag3 AND NOT flag5 AND age BETWEEN 25 AND 40",
+        "nested": count + "(level = 'gold' OR (vip AND points >= 50000)) AND (channel IN ('app', 'mini') OR flag2) "
+                          "AND age BETWEEN 25 AND 40 AND (gender IS NULL OR gender <> 'm')",
+        "ranges": count + "age BETWEEN 25 AND 40 AND points BETWEEN 10000 AND 60000 AND spent >= 1000000",
+        "or10": count + "level = 'gold' OR channel = 'app' OR vip OR flag7 OR flag9 OR flag11 OR age = 20 OR age = 30 "
+                        "OR age = 40 OR city = 'city9'",
+        "not": count + "gender IS NULL AND level <> 'basic' AND NOT flag1",
+        "contains": count + holds("阳光"),
+        "case": count + no_case,
+        "has_any": count + any_of,
+        "dates": count + f"registered >= {stamp('2025-06-01')} AND registered < {stamp('2026-01-01')} "
+                         f"AND birthday < {day('1995-01-01')}",
+        "behaviour": f"SELECT count(*) FROM (SELECT member FROM e WHERE buy AND {within(d90)} "
+                     "GROUP BY member HAVING count(*) >= 2)",
+        "sum": f"SELECT count(*) FROM m WHERE level = 'gold' AND member IN (SELECT member FROM e WHERE buy "
+               f"AND {within(d180)} GROUP BY member HAVING sum(amount) >= 30000)",
+        "absence": f"SELECT (SELECT count(*) FROM m) - (SELECT count(DISTINCT member) FROM e WHERE NOT buy AND {within(d90)})",
+        "sequence": f"SELECT count(DISTINCT s.member) FROM (SELECT member, time FROM e WHERE NOT buy AND {within(d180)}) s "
+                    f"JOIN (SELECT member, time FROM e WHERE buy AND {within(d180)}) b ON s.member = b.member "
+                    f"WHERE b.time > s.time AND b.time - s.time <= {7 * DAY}",
+        "overlap": "SELECT c FROM (SELECT level = 'gold' AS a, age BETWEEN 25 AND 40 AS b, flag0 AS f, count(*) AS c "
+                   "FROM m GROUP BY 1, 2, 3) WHERE a AND b AND f",
+    }
+
+
+def polars_questions(members, events, now):
+    import polars as pl
+
+    c, m = pl.col, members.lazy()
+    d90, d180 = days(now, 90), days(now, 180)
+    number = lambda frame: lambda: frame.select(pl.len()).collect().item()
+    count = lambda which: number(m.filter(which))
+    within = lambda buy, since: events.lazy().filter((c("buy") if buy else ~c("buy")) & c("time").is_between(since, now))
+    gold, app, age = c("level") == "gold", c("channel") == "app", c("age").is_between(25, 40)
+    spent = within(True, d180).group_by("member").agg(c("amount").sum()).filter(c("amount") >= 30000)
+    pairs = within(False, d180).join(within(True, d180), on="member", suffix="_b").filter(
+        (c("time_b") > c("time")) & (c("time_b") - c("time") <= 7 * DAY)).select("member").unique()
+    absent = within(False, d90).select(c("member").n_unique())
+    groups = m.group_by(gold.alias("x"), age.alias("y"), c("flag0").alias("z")).len().filter(c("x") & c("y") & c("z"))
+    import datetime as dt
+    return {
+        "enums": count(gold & app & c("city").is_in(["city1", "city2", "city3"])),
+        "bitmaps": count(c("vip") & c("flag0") & c("flag3") & ~c("flag5") & age),
+        "nested": count((gold | (c("vip") & (c("points") >= 50000))) & (app | (c("channel") == "mini") | c("flag2")) & age
+                        & (c("gender").is_null() | (c("gender") != "m"))),
+        "ranges": count(age & c("points").is_between(10000, 60000) & (c("spent") >= 1000000)),
+        "or10": count(gold | app | c("vip") | c("flag7") | c("flag9") | c("flag11") | (c("age") == 20) | (c("age") == 30)
+                      | (c("age") == 40) | (c("city") == "city9")),
+        "not": count(c("gender").is_null() & (c("level") != "basic") & ~c("flag1")),
+        "contains": count(c("nickname").str.contains("阳光", literal=True)),
+        "case": count(c("nickname").str.to_lowercase().str.contains("xin9", literal=True)),
+        "has_any": count(c("interests").list.contains(3) | c("interests").list.contains(17) | c("interests").list.contains(29)),
+        "dates": count((c("registered") >= dt.datetime(2025, 6, 1)) & (c("registered") < dt.datetime(2026, 1, 1))
+                       & (c("birthday") < dt.date(1995, 1, 1))),
+        "behaviour": number(within(True, d90).group_by("member").len().filter(c("len") >= 2)),
+        "sum": number(m.filter(gold).join(spent, on="member", how="semi")),
+        "absence": lambda: len(members) - absent.collect().item(),
+        "sequence": number(pairs),
+        "overlap": lambda: groups.collect()["len"].item(),
+    }
+
+
+def duckdb_questions(folder, now):
+    import duckdb
+
+    db = duckdb.connect(config={"threads": THREADS})
+    enums = {"level": None, "city": None, "channel": None, "gender": None}
+    for name in enums:
+        db.execute(f"CREATE TYPE t_{name} AS ENUM (SELECT DISTINCT {name}::VARCHAR FROM '{folder}/m.parquet' "
+                   f"WHERE {name} IS NOT NULL ORDER BY 1)")
+    casts = ", ".join(f"{name}::VARCHAR::t_{name} AS {name}" for name in enums)
+    db.execute(f"CREATE TABLE m AS SELECT * REPLACE ({casts}) FROM '{folder}/m.parquet'")
+    db.execute(f"CREATE TABLE e AS SELECT * FROM '{folder}/e.parquet'")
+    ask = lambda text: lambda: db.execute(text).fetchone()[0]
+    return {key: ask(text) for key, text in sql(now, "duckdb").items()}
+
+
+def chdb_questions(folder, now):
+    from chdb import session
+
+    db = session.Session()
+    db.query(f"SET max_threads = {THREADS}")
+    words = {"level": "LowCardinality(String)", "city": "LowCardinality(String)", "channel": "LowCardinality(String)",
+             "gender": "LowCardinality(Nullable(String))"}
+    casts = ", ".join(f"CAST({name}, '{kind}') AS {name}" for name, kind in words.items())
+    db.query("CREATE DATABASE IF NOT EXISTS bench")
+    db.query("USE bench")
+    db.query(f"CREATE TABLE m ENGINE = MergeTree ORDER BY member AS SELECT * REPLACE ({casts}) "
+             f"FROM file('{folder}/m.parquet', Parquet) SETTINGS schema_inference_make_columns_nullable = 'auto'")
+    db.query(f"CREATE TABLE e ENGINE = MergeTree ORDER BY member AS SELECT * FROM file('{folder}/e.parquet', Parquet) "
+             "SETTINGS schema_inference_make_columns_nullable = 'auto'")
+    db.query("OPTIMIZE TABLE m FINAL")
+    db.query("OPTIMIZE TABLE e FINAL")
+    ask = lambda text: lambda: int(str(db.query(text, "CSV")).strip().strip('"'))
+    return {key: ask(text) for key, text in sql(now, "chdb").items()}
+
+
+def main():
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--binary", default="target/release/tributary", help="the program to measure")
+    options.add_argument("--members", type=int, default=1_000_000)
+    options.add_argument("--runs", type=int, default=15, help="of each question in each peer")
+    options.add_argument("--dir", help="where the columns are written [default: a temporary folder]")
+    options = options.parse_args()
+    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
+        measure(options, Path(folder))
+
+
+def measure(options, folder):
+    ran = subprocess.run([options.binary, "bench", "segments", "--members", str(options.members), "--export", str(folder),
+                          "--dir", str(folder)])
+    if ran.returncode:
+        sys.exit(f"{options.binary} failed")
+    told = json.loads((folder / "answers.json").read_text())
+    now, results = told["now_ms"], {}
+    try:
+        members, events = load(folder)
+        members.write_parquet(folder / "m.parquet")
+        events.write_parquet(folder / "e.parquet")
+    except ImportError as missing:
+        return skipped("polars, duckdb, chdb", f"{missing.name} is not installed, which also loads the columns")
+    makers = {
+        "polars": lambda: polars_questions(members, events, now),
+        "duckdb": lambda: duckdb_questions(folder, now),
+        "chdb": lambda: chdb_questions(folder, now),
+    }
+    for peer, make in makers.items():
+        try:
+            questions = make()
+        except ImportError as missing:
+            skipped(peer, f"{missing.name} is not installed")
+            continue
+        results[peer] = {}
+        for key, ask in questions.items():
+            try:
+                results[peer][key] = timed(ask, options.runs)
+            except Exception as error:  # A peer that cannot answer one question still answers the others.
+                skipped(f"{peer}, {key}", str(error).splitlines()[0])
+    print(f"\n{options.members} members, {THREADS} threads, medians in ms; ! = another count")
+    print(f"{'':<42}{'count':>10}{'tributary':>11}{'p99':>9}{'first':>10}" + "".join(f"{peer:>11}" for peer in results))
+    for answer in told["answers"]:
+        line = f"{answer['what']:<42}{answer['count']:>10}{answer['p50_ms']:>11.2f}{answer['p99_ms']:>9.2f}{answer['first_ms']:>10.1f}"
+        for peer in results.values():
+            count, ms = peer.get(answer["key"], (None, None))
+            line += f"{'-':>11}" if ms is None else f"{ms:>10.2f}" + (" " if count == answer["count"] else "!")
+        print(line)
+    print(f"tributary's engine: {told['memory_bytes'] / 1e6:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
