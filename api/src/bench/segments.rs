@@ -125,8 +125,8 @@ fn export(folder: &Path, members: u32) -> std::io::Result<()> {
     }
     nicknames.flush()?;
     for column in [
-        level, city, channel, gender, vip, age, points, spent, birthday, registered, flags, interest,
-        interests, who, buy, time, amount,
+        level, city, channel, gender, vip, age, points, spent, birthday, registered, flags,
+        interest, interests, who, buy, time, amount,
     ] {
         column.finish()?;
     }

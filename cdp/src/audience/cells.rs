@@ -235,6 +235,18 @@ impl Cells {
         }
     }
 
+    /// The bitmap of the only value that is `inside`, where values have bitmaps.
+    pub fn single(&self, mut inside: impl FnMut(i64) -> bool) -> Option<&Part> {
+        let Cells::Few(few) = self else {
+            return None;
+        };
+        let mut picked = few.iter().filter(|(value, _)| inside(*value));
+        match (picked.next(), picked.next()) {
+            (Some((_, part)), None) => Some(part),
+            _ => None,
+        }
+    }
+
     /// What a pass over it costs, in passes over the words of a block.
     pub fn cost(&self) -> u32 {
         match self {

@@ -57,6 +57,15 @@ pub(crate) struct Derived {
     present: Option<Present>,
 }
 
+/// Members that are computed before their values are put in place: some tens of megabytes of values at most.
+const ROUND: u32 = 1 << 19;
+
+/// Members for which another thread is worth starting.
+const SHARE_MIN: usize = 4096;
+
+/// A member, the value, and when to look again.
+type Computed = (u32, Option<Value>, Option<Time>);
+
 /// What depends on the clock but on no member.
 #[derive(Debug, Clone)]
 struct Present {
@@ -158,15 +167,64 @@ impl Derived {
     }
 
     /// Computes members that are not computed yet, up to `limit` of them; answers whether all are.
-    pub fn build(&mut self, store: &Store, now: Time, limit: u32) -> bool {
+    pub fn build(&mut self, store: &Store, now: Time, limit: u32, threads: usize) -> bool {
         let all = store.people.ordinals;
         let until = all.min(self.built.saturating_add(limit));
+        let present = self.present_at(store, now);
         while self.built < until {
-            let member = MemberNo(self.built);
-            self.built += 1;
-            self.compute(store, member, now);
+            let end = until.min(self.built.saturating_add(ROUND));
+            let found = self.compute_all(store, &present, self.built..end, threads);
+            for (member, value, next) in found.into_iter().flatten() {
+                if let Some(next) = next {
+                    self.due.enter(member, next);
+                }
+                self.column.set(member, value.as_ref());
+            }
+            self.built = end;
         }
+        self.present = Some(present);
         self.built == all
+    }
+
+    /// What is to be kept of members; shared out between threads where they are many.
+    fn compute_all(
+        &self,
+        store: &Store,
+        present: &Present,
+        members: std::ops::Range<u32>,
+        threads: usize,
+    ) -> Vec<Vec<Computed>> {
+        let work = |members: std::ops::Range<u32>| -> Vec<Computed> {
+            members
+                .filter_map(|member| {
+                    let (value, next) = self.value(store, MemberNo(member), present);
+                    let value = value.filter(|value| Some(value) != self.default.as_ref());
+                    (value.is_some() || next.is_some()).then_some((member, value, next))
+                })
+                .collect()
+        };
+        let share = members.len().div_ceil(threads).max(SHARE_MIN) as u32;
+        let mut shares: Vec<_> = (members.clone().step_by(share as usize))
+            .map(|from| from..members.end.min(from.saturating_add(share)))
+            .collect();
+        let Some(mine) = shares.pop() else {
+            return Vec::new();
+        };
+        let work = &work;
+        std::thread::scope(|scope| {
+            let others: Vec<_> = shares
+                .into_iter()
+                .map(|share| scope.spawn(move || work(share)))
+                .collect();
+            let mut found = vec![work(mine)];
+            for other in others {
+                match other.join() {
+                    Ok(it) => found.push(it),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            found
+        })
     }
 
     /// Members below this are computed.
@@ -182,6 +240,7 @@ impl Derived {
     /// Begins again: the clock went back.
     pub fn rebuild(&mut self) {
         self.built = 0;
+        self.column = Column::default();
         self.due.clear();
     }
 

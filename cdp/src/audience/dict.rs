@@ -24,6 +24,8 @@ pub(crate) struct Dict {
     idle: Vec<u32>,
     /// Bytes in gaps.
     garbage: usize,
+    /// Strings do not stand in the order of their codes any more.
+    shuffled: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -73,6 +75,7 @@ impl Dict {
         self.bytes.extend_from_slice(text);
         let code = match self.idle.pop() {
             Some(code) => {
+                self.shuffled = true;
                 self.entries[code as usize] = entry;
                 code
             }
@@ -115,6 +118,32 @@ impl Dict {
                 &self.bytes[it.at as usize..][..it.len as usize],
             )
         })
+    }
+
+    /// Codes in use whose string holds `part`, ascending: one search through all of them where they stand in order.
+    /// `None`: they do not, or `part` is empty.
+    pub fn holding(&self, part: &[u8]) -> Option<Vec<u32>> {
+        if self.shuffled || part.is_empty() {
+            return None;
+        }
+        let finder = memchr::memmem::Finder::new(part);
+        let mut codes = Vec::new();
+        let mut from = 0;
+        while let Some(found) = finder.find(&self.bytes[from..]) {
+            let at = from + found;
+            // The last string that begins at or before it; strings of no length begin where the next one does.
+            let code = self.entries.partition_point(|it| it.at as usize <= at) - 1;
+            let entry = self.entries[code];
+            let end = entry.at as usize + entry.len as usize;
+            if at + part.len() <= end {
+                codes.push(code as u32);
+                from = end;
+            } else {
+                // It runs over the end of a string, or stands in a gap.
+                from = at + 1;
+            }
+        }
+        Some(codes)
     }
 
     /// All codes are below this.
@@ -180,6 +209,7 @@ impl Dict {
         }
         self.bytes = kept;
         self.garbage = 0;
+        self.shuffled = false;
     }
 }
 

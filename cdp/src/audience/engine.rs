@@ -361,7 +361,7 @@ impl Engine {
         self.store.people.ordinals = member.0 + 1;
         for number in complete {
             if let Some(column) = &mut self.derived[number] {
-                column.build(&self.store, self.now, u32::MAX);
+                column.build(&self.store, self.now, u32::MAX, self.threads);
             }
         }
     }

@@ -33,3 +33,39 @@ fn many_come_and_go() {
     assert!(dict.codes() < 12_000);
     assert_eq!(dict.iter().count(), dict.entries.len() - dict.idle.len());
 }
+
+#[test]
+fn one_search_finds_all_who_hold_a_part() {
+    let mut dict = Dict::default();
+    let texts = ["ab", "b", "", "abab", "ba", "xab", "a", "bb"];
+    let codes: Vec<u32> = texts
+        .iter()
+        .map(|text| dict.acquire(text.as_bytes()))
+        .collect();
+    let expected = |part: &str, dict: &Dict| -> Vec<u32> {
+        let part = part.as_bytes();
+        let holds = |text: &[u8]| text.windows(part.len()).any(|it| it == part);
+        dict.iter()
+            .filter(|(_, text)| holds(text))
+            .map(|(code, _)| code)
+            .collect()
+    };
+    for part in ["ab", "b", "a", "bab", "aba", "zz"] {
+        assert_eq!(
+            dict.holding(part.as_bytes()),
+            Some(expected(part, &dict)),
+            "{part}"
+        );
+    }
+    assert_eq!(dict.holding(b""), None);
+    dict.release(codes[3]);
+    for part in ["ab", "ba", "\0"] {
+        assert_eq!(
+            dict.holding(part.as_bytes()),
+            Some(expected(part, &dict)),
+            "{part}"
+        );
+    }
+    dict.acquire(b"late");
+    assert_eq!(dict.holding(b"ab"), None, "a code was used again");
+}

@@ -102,7 +102,7 @@ impl Engine {
     /// Computes a column for every member at the engine's time.
     pub(super) fn complete(&mut self, number: usize) {
         if let Some(column) = &mut self.derived[number] {
-            column.build(&self.store, self.now, u32::MAX);
+            column.build(&self.store, self.now, u32::MAX, self.threads);
         }
         self.advance(number, usize::MAX);
     }
@@ -137,7 +137,7 @@ impl Engine {
                 let limit = u32::try_from(*room).unwrap_or(u32::MAX);
                 if let Some(column) = &mut self.derived[*number] {
                     let before = column.built();
-                    let done = column.build(&self.store, self.now, limit);
+                    let done = column.build(&self.store, self.now, limit, self.threads);
                     *room -= ((column.built() - before) as usize).min(*room);
                     if !done {
                         return true;
