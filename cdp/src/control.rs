@@ -53,6 +53,21 @@ pub enum Control {
     Membership(MembershipChange),
     /// Members got, changed or lost the value of a tag.
     Tagged(TagChange),
+    /// Forget a person.
+    Erase(Erase),
+}
+
+/// Forgetting a person: identifiers, attributes, what events said of them. Amounts, times and names of events stay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erase {
+    /// Idempotency key.
+    pub request: Box<str>,
+    /// The member.
+    pub member: MemberNo,
+    /// Who asked.
+    pub by: Box<str>,
+    /// Why.
+    pub reason: Box<str>,
 }
 
 /// Members of one segment whose membership changed, as the audience found it.
@@ -145,7 +160,8 @@ impl Control {
             Control::Unmerge(_)
             | Control::Rejoin(_)
             | Control::DeadLetterReplay(_)
-            | Control::Tagged(_) => (Bytes::new(), bytes),
+            | Control::Tagged(_)
+            | Control::Erase(_) => (Bytes::new(), bytes),
             Control::Definition(_)
             | Control::TimerFired { .. }
             | Control::EffectMark { .. }

@@ -19,6 +19,7 @@ pub mod cell;
 mod coerce;
 pub mod concluded;
 mod digest;
+mod erase;
 mod handover;
 mod left_out;
 mod machine;

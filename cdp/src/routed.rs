@@ -35,6 +35,8 @@ pub mod schema {
     pub const MEMBERSHIP: u16 = 0x0180;
     /// [`super::TaggedPart`]; the value is the personal part, none for a value that is gone.
     pub const TAGGED: u16 = 0x0190;
+    /// [`super::Erased`].
+    pub const ERASED: u16 = 0x01A0;
     /// A timer that fires: [`actors::machine::Fired`].
     pub const FIRED: u16 = actors::machine::FIRED;
 }
@@ -158,6 +160,26 @@ pub struct Data {
 /// personal part of [`Data`] what belongs into them: packed attributes of a cell, attributes told of a timeline row.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataRows(pub Vec<(u8, Bytes, Bytes)>);
+
+/// A person is forgotten: rows of these fragments lose what is personal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Erased {
+    /// The member that it was.
+    pub member: MemberNo,
+    /// Its fragments, those of its orders too.
+    pub fragments: Vec<IdentNo>,
+}
+
+/// What an effect of channel [`ERASE_CHANNEL`] carries: destroy these fragments' keys, and whatever else was copied from
+/// events of theirs (lake, index). Doing it twice does no harm.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EraseEffect {
+    /// Fragments.
+    pub fragments: Vec<IdentNo>,
+}
+
+/// Channel of [`EraseEffect`].
+pub const ERASE_CHANNEL: &str = "erase";
 
 /// A change of who the member is, for the timeline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

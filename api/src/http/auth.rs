@@ -49,6 +49,8 @@ permissions! {
     MembersRead "members.read";
     /// Unmerge and rejoin.
     MembersWrite "members.write";
+    /// Forgetting people.
+    MembersErase "members.erase";
     /// Dead letters with their original bytes.
     DeadLettersRead "dead_letters.read";
     /// Fixing, replaying and dropping dead letters.

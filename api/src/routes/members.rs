@@ -4,6 +4,7 @@ mod consents;
 pub mod events;
 mod link;
 mod orders;
+mod privacy;
 pub use orders::word;
 mod regroup;
 pub mod view;
@@ -57,6 +58,7 @@ pub fn routes() -> Routes {
         .and(orders::routes(tag))
         .and(consents::routes(tag))
         .and(link::routes(tag))
+        .and(privacy::routes(tag))
         .and(regroup::routes(tag))
 }
 

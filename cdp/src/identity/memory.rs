@@ -275,6 +275,20 @@ impl Memory {
         no
     }
 
+    /// Forgets which number an identifier has; its entry stays, marked.
+    pub(super) fn erase_ident(&mut self, fp: Fp, no: u32) {
+        BY_FP.remove(&mut self.file, &fp);
+        self.batch.fps.push((fp, delta::REMOVED));
+        let ident = self.ident(no);
+        self.set_ident(
+            no,
+            Ident {
+                flags: ident.flags | Ident::ERASED,
+                ..ident
+            },
+        );
+    }
+
     /// Gives a member number.
     pub(super) fn add_member(&mut self, member: Member) -> u32 {
         let no = self.small.members;

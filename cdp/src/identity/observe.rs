@@ -93,13 +93,13 @@ impl Decide<'_> {
             source: self.cause.source,
             brand: self.cause.brand,
         };
-        let out = &mut *self.view.out;
-        out.put(
+        self.view.out.put(
             row::BY_TEXT,
             row::text_key(identifier),
             Bytes::copy_from_slice(&row::key32(no)),
         );
-        out.put(
+        // An erase in the same batch reads it.
+        self.view.put(
             row::IDENT,
             Bytes::copy_from_slice(&row::key32(no)),
             row::encode(&ident),

@@ -19,7 +19,7 @@ use crate::routed::NoteKind;
 const CLOSURE_LINKS_MAX: usize = 100_000;
 
 /// Why a command is refused: code, message, hint.
-struct Refusal(&'static str, String, &'static str);
+pub(super) struct Refusal(pub &'static str, pub String, pub &'static str);
 
 /// Everything that hangs together over links.
 struct Closure {

@@ -194,7 +194,7 @@ impl Decide<'_> {
         Ok(())
     }
 
-    fn orders_following(&self, ident: u32) -> Result<Vec<IdentNo>, RowsError> {
+    pub(super) fn orders_following(&self, ident: u32) -> Result<Vec<IdentNo>, RowsError> {
         let mut orders = Vec::new();
         let prefix = row::key32(ident);
         self.view

@@ -113,6 +113,38 @@ impl<S: Slot<N>, const N: usize> Table<S, N> {
         true
     }
 
+    /// Takes an entry out; `false`: it was not there. Entries behind it move up, so no mark is left and every entry is still
+    /// found (Knuth, The Art of Computer Programming 3, 6.4, algorithm R).
+    pub fn remove(&self, file: &mut MemFile, fp: &Fp) -> bool {
+        let sub = sub(fp);
+        let (log2, count) = self.head(file, sub);
+        if log2 == 0 {
+            return false;
+        }
+        let (mut hole, Some(_)) = self.seek(file, sub, log2, &S::key(fp)) else {
+            return false;
+        };
+        let (section, mask) = (self.sections + sub, (1u64 << log2) - 1);
+        let mut slot = hole;
+        loop {
+            slot = (slot + 1) & mask;
+            let stored: [u32; N] = file.read(section, slot);
+            if stored[0] == 0 {
+                break;
+            }
+            // It may stand in the hole unless its home lies behind the hole.
+            let from_home = slot.wrapping_sub(home(&stored)) & mask;
+            let from_hole = slot.wrapping_sub(hole) & mask;
+            if from_home >= from_hole {
+                file.write(section, hole, stored);
+                hole = slot;
+            }
+        }
+        file.write(section, hole, [0; N]);
+        self.set_head(file, sub, (log2, count - 1));
+        true
+    }
+
     /// Entries.
     pub fn len(&self, file: &MemFile) -> u64 {
         (0..SUBS).map(|sub| u64::from(self.head(file, sub).1)).sum()
@@ -234,6 +266,30 @@ mod tests {
         std::array::from_fn(|i| {
             u32::from_le_bytes(hash.as_bytes()[i * 4..i * 4 + 4].try_into().unwrap())
         })
+    }
+
+    #[test]
+    fn what_was_removed_is_gone_and_all_else_is_found() {
+        let mut file = MemFile::in_memory(1 + 2 * SUBS);
+        for n in 0..10_000 {
+            TABLE.insert(&mut file, &fp(n), Some(n));
+        }
+        for n in (0..10_000).filter(|n| n % 3 == 0) {
+            assert!(TABLE.remove(&mut file, &fp(n)));
+            assert!(!TABLE.remove(&mut file, &fp(n)));
+        }
+        file.begin();
+        for n in (0..10_000).filter(|n| n % 3 == 1) {
+            assert!(TABLE.remove(&mut file, &fp(n)));
+        }
+        file.rollback();
+        for n in 0..10_000 {
+            let found = TABLE.find(&file, &fp(n)).map(|slot| slot[3]);
+            assert_eq!(found, (n % 3 != 0).then_some(n));
+        }
+        assert_eq!(TABLE.len(&file), 6_666);
+        assert!(TABLE.insert(&mut file, &fp(3), Some(77)));
+        assert_eq!(TABLE.find(&file, &fp(3)).map(|slot| slot[3]), Some(77));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod cases;
 mod concluded;
+mod erase;
 mod naive;
 mod property;
 mod world;

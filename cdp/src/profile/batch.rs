@@ -1,7 +1,7 @@
 //! What one batch has touched: each row loaded once, changed in memory, written once.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 
 use actors::machine::{Rows, RowsError, Space, WriteSet};
 use actors::model::{Currency, IdentNo, MemberNo, PartitionId, SegmentId, TagId};
@@ -36,6 +36,8 @@ pub(super) struct Batch {
     pub tags: BTreeMap<(MemberNo, TagId), Slot<Option<TagValue>>>,
     pub counts: Counts,
     pub definition: Option<Definition>,
+    /// Keys of [`row::FORGOTTEN`] that this batch wrote.
+    pub forgotten: BTreeSet<Bytes>,
     /// Bytes handed over so far.
     pub released: usize,
 }

@@ -107,6 +107,11 @@ impl Cell {
         }
     }
 
+    /// Loses the attributes: the person is forgotten, what was seen stays.
+    pub(crate) fn forget(&mut self) {
+        self.attributes = Attributes::default();
+    }
+
     /// Whether it knows nothing: such a cell has no row.
     pub fn is_empty(&self) -> bool {
         self.seen.is_empty()

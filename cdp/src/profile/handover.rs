@@ -133,7 +133,11 @@ impl MemberMachine {
                     .map(|(space, key, value)| ((space, key), value)),
             );
         }
-        let erased = record.personal == Personal::Erased;
+        let forgotten = self.was_forgotten(rows, member, receiver)?;
+        if forgotten {
+            personal.clear();
+        }
+        let erased = forgotten || record.personal == Personal::Erased;
         for (space, key, value) in data.open.0 {
             let own = personal.remove(&(space, key.clone()));
             match Space(space) {
@@ -174,6 +178,11 @@ impl MemberMachine {
                 .queue(rows, member, receiver)?
                 .arrived(data.movement);
             self.run(rows, member, receiver, None, out)?;
+            if forgotten && self.batch.queue(rows, member, receiver)?.is_empty() {
+                let key = row::front(member, receiver);
+                self.batch.forgotten.remove(&key[..]);
+                out.delete(row::FORGOTTEN, key.to_vec());
+            }
         }
         Ok(())
     }

@@ -287,6 +287,7 @@ impl Machine for MemberMachine {
             schema::DEFINITION => self.definition(rows, record),
             schema::MEMBERSHIP => self.membership(rows, record, read(record), out),
             schema::TAGGED => self.tagged(rows, record, read(record), out),
+            schema::ERASED => self.erase(rows, read(record), out),
             // The profile sets no timers; other machines of the unit may.
             schema::FIRED => Ok(()),
             _ => unreadable(record),
@@ -315,6 +316,7 @@ impl Machine for MemberMachine {
                     .0
                     .1
             }
+            schema::ERASED => postcard::take_from_bytes(&record.envelope).ok()?.0,
             _ => return None,
         };
         Some(member.0.into())

@@ -11,6 +11,7 @@
 //! | [`MOVES`] | | [`super::moves::Queue`] |
 //! | [`MEMBERSHIPS`] | `segment u32` instead of the fragment | [`super::Membership`] |
 //! | [`TAGS`] | `tag u32` instead of the fragment | [`super::TagValue`] |
+//! | [`FORGOTTEN`] | | one byte |
 //! | [`DEFINITIONS`] | instead of all this: `partition u16 \| kind` | JSON of a [`crate::definition::Definition`] |
 //!
 //! Values begin with a version byte.
@@ -34,6 +35,8 @@ pub const DEFINITIONS: Space = Space(0x41);
 pub const MEMBERSHIPS: Space = Space(0x42);
 /// Tags that a member has.
 pub const TAGS: Space = Space(0x43);
+/// Fragments whose person was forgotten while facts were on their way: what arrives loses what is personal.
+pub const FORGOTTEN: Space = Space(0x44);
 /// What happened, newest first.
 pub const TIMELINE: Space = Space(0x60);
 /// Orders by their holder.

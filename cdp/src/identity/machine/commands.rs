@@ -62,6 +62,12 @@ impl IdentityMachine {
                 out.effect_marks.push((key, finished));
                 Ok(())
             }
+            Control::Erase(command) => {
+                self.decide_once(rows, at, &command.request, out, |this, out| {
+                    let mut decide = this.deciding(rows, at, out);
+                    decide.erase(&command)
+                })
+            }
             Control::Membership(change) => {
                 self.membership(at, change, out);
                 Ok(())
@@ -107,7 +113,21 @@ impl IdentityMachine {
         out: &mut WriteSet,
         apart: bool,
     ) -> Result<Outcome, RowsError> {
-        let mut decide = Decide {
+        let mut decide = self.deciding(rows, at, out);
+        match apart {
+            true => decide.unmerge(command),
+            false => decide.rejoin(command),
+        }
+    }
+
+    /// A decision that a command causes.
+    fn deciding<'a>(
+        &'a mut self,
+        rows: &'a dyn Rows,
+        at: Position,
+        out: &'a mut WriteSet,
+    ) -> Decide<'a> {
+        Decide {
             cause: Cause {
                 position: at,
                 now: self.memory.small.now,
@@ -117,10 +137,6 @@ impl IdentityMachine {
             },
             memory: &mut self.memory,
             view: View::new(rows, &mut self.overlay, out),
-        };
-        match apart {
-            true => decide.unmerge(command),
-            false => decide.rejoin(command),
         }
     }
 

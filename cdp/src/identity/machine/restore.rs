@@ -98,7 +98,17 @@ impl IdentityMachine {
                 .get(row::IDENT_STATE, key)?
                 .and_then(|state| Ident::from_row(&state))
                 .ok_or_else(|| RowsError(format!("identifier {no} has no state")))?;
-            memory.put_ident(&fp, no, state);
+            memory.put_ident(Some(&fp), no, state);
+            Ok(())
+        })?;
+        // Those that were erased have a state only.
+        each(rows, row::IDENT_STATE, |key, value| {
+            let no = row::number(row::IDENT_STATE, key)?;
+            let state = Ident::from_row(value)
+                .ok_or_else(|| RowsError(format!("the state of identifier {no} is damaged")))?;
+            if state.has(Ident::ERASED) {
+                memory.put_ident(None, no, state);
+            }
             Ok(())
         })?;
         each(rows, row::MEMBER, |key, value| {

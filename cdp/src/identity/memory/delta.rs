@@ -13,6 +13,9 @@ use crate::identity::memory::{Ident, Member};
 use crate::identity::rules::Rules;
 use crate::identity::table::Fp;
 
+/// Instead of a number: the identifier was erased. Numbers stay below it.
+pub(super) const REMOVED: u32 = u32::MAX;
+
 #[derive(Serialize, Deserialize)]
 struct Delta {
     small: Small,
@@ -81,7 +84,10 @@ impl Memory {
         }
         self.refresh_rules();
         for (fp, no) in &delta.fps {
-            BY_FP.insert(&mut self.file, fp, Some(*no));
+            match *no {
+                REMOVED => BY_FP.remove(&mut self.file, fp),
+                no => BY_FP.insert(&mut self.file, fp, Some(no)),
+            };
         }
         for (no, words) in delta.idents {
             IDENTS.set(&mut self.file, no.into(), Ident::from_words(words));
@@ -133,8 +139,11 @@ impl Memory {
 
     // ---- rebuilding from rows, entry by entry
 
-    pub(in crate::identity) fn put_ident(&mut self, fp: &Fp, no: u32, ident: Ident) {
-        BY_FP.insert(&mut self.file, fp, Some(no));
+    /// `fp`: of its text, unless it was erased.
+    pub(in crate::identity) fn put_ident(&mut self, fp: Option<&Fp>, no: u32, ident: Ident) {
+        if let Some(fp) = fp {
+            BY_FP.insert(&mut self.file, fp, Some(no));
+        }
         IDENTS.set(&mut self.file, no.into(), ident);
     }
 

@@ -31,6 +31,8 @@ impl Ident {
     pub(in crate::identity) const SHARED: u8 = 4;
     /// Orders with facts of their own follow it.
     pub(in crate::identity) const ORDERS: u8 = 8;
+    /// Its person was forgotten: nothing finds it by its text any more.
+    pub(in crate::identity) const ERASED: u8 = 16;
 
     pub(in crate::identity) fn new(kind: u8, scope: u32) -> Ident {
         Ident {

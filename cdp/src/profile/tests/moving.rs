@@ -416,3 +416,39 @@ fn an_erase_on_the_way_leaves_counts_and_orders() {
     assert_eq!(seen.events.values().sum::<u64>(), 1);
     assert_eq!(world.counter("orders"), 1);
 }
+
+#[test]
+fn a_forgotten_person_keeps_counts_and_orders_only() {
+    for on_the_way in [false, true] {
+        let mut world = World::new(Limits::default());
+        Made::new(1, 1, 10, 1)
+            .traits(r#"{"city":"上海"}"#)
+            .order(77, 10, change(77, None, None, &[("a", 100)]))
+            .send(&mut world);
+        world.drain(10);
+        movement(&mut world, 1, 1, 2, Moved::Fragment(IdentNo(10)), false);
+        if !on_the_way {
+            world.drain(10);
+        }
+        let member = MemberNo(2);
+        let erased = crate::routed::Erased {
+            member,
+            fragments: vec![IdentNo(10)],
+        };
+        // Identity tells of it behind the move; the data may come later still.
+        world.tell(member, schema::ERASED, &erased);
+        world.drain(10);
+        let rows = &world.rows;
+        let attributes = crate::definition::AttributeSchema::default();
+        let scope = actors::model::Scope::installation();
+        let seen = crate::profile::view::member_view(rows, member, &attributes, &scope)
+            .unwrap()
+            .unwrap();
+        assert!(seen.attributes.is_empty(), "on the way: {on_the_way}");
+        assert_eq!(seen.orders.count, 1);
+        assert_eq!(seen.events.values().sum::<u64>(), 1);
+        let city = "上海".as_bytes();
+        let told = |row: &bytes::Bytes| row.windows(city.len()).any(|part| part == city);
+        assert!(!rows.0.values().any(told), "on the way: {on_the_way}");
+    }
+}
