@@ -19,6 +19,11 @@ pub fn decoders(bytes: &[u8]) {
     ingest::fuzz::raw(bytes);
 }
 
+/// Rules, in both forms, and the properties that they look into.
+pub fn rules(bytes: &[u8]) {
+    cdp::rule::testkit::hostile(bytes);
+}
+
 /// Everything that lies on the disk.
 pub fn frames(bytes: &[u8]) {
     let key = SegmentKey::new(PartitionId(1), 7);

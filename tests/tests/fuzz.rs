@@ -16,11 +16,20 @@ const SEEDS: &[&str] = &[
     r#"{"a":[[[[[[[[[[1e400,-0,9223372036854775808,"\ud83d\ude00","\u0000"]]]]]]]]]]}"#,
 ];
 
+/// Rules that are right, in both forms, and properties of an event.
+const RULES: &[&str] = &[
+    r#"{"and":[{"tag":"level","op":"eq","value":"gold"},{"event":["order","scan"],"where":[{"attr":"lines.total","op":"gt","value":300.5},{"not":{"some":"lines","match":{"attr":"brand","op":"in","value":["A",1,true]}}}],"agg":"sum","field":"total","op":"between","value":[1,2e3],"within":"90d"},{"not":{"event":{"prefix":"sc"},"ago":["13d","7d"]}}]}"#,
+    r#"{"or":[{"sequence":[{"event":"scan"},{"event":"order","where":[]}],"within":"7d","lookback":"90d"},{"attr":"joined","op":"gte","value":{"base":"now","shift":[[-1,"mo"],[3,"h"]],"floor":"month"}},{"attr":["home","a.b"],"op":"regex","value":"[a-z]+\\d"},{"random":{"seed":7,"percent":12.5}},{"near":{"lat":31.2,"lon":121.4,"km":5,"of":"last_scan"}},{"segment":"s1"},{"list":"s2"}]}"#,
+    r#"tags.level = "gold" and count("order" where total > 300, not brand in ("A", "ｂ") within 90d) >= 2 and not event(prefix "scan" within 24h)"#,
+    r#"sequence("scan" where ok = true then "order" within 7d lookback 90d) or joined between date "2026-01-31" + 1mo floor day and now - 7d or (free.`a.b` has all ("x", -1.5) and city starts with "\u4e0a")"#,
+    r#"{"a":{"b":"text \ud83d\ude00 \"quoted\"","b":[1,2.50,{"c":null}]},"d":[[],{}]}"#,
+];
+
 /// A document with some bytes replaced, removed, doubled or cut.
-fn mutated() -> impl Strategy<Value = Vec<u8>> {
+fn mutated(seeds: &'static [&'static str]) -> impl Strategy<Value = Vec<u8>> {
     let change = (any::<u16>(), any::<u8>(), 0u8..5);
-    (0..SEEDS.len(), prop::collection::vec(change, 0..12)).prop_map(|(seed, changes)| {
-        let mut bytes = SEEDS[seed].as_bytes().to_vec();
+    (0..seeds.len(), prop::collection::vec(change, 0..12)).prop_map(|(seed, changes)| {
+        let mut bytes = seeds[seed].as_bytes().to_vec();
         for (place, byte, kind) in changes {
             let at = usize::from(place) % bytes.len().max(1);
             match kind {
@@ -40,13 +49,18 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
-    prop_oneof![3 => mutated(), 1 => prop::collection::vec(any::<u8>(), 0..600)]
+    prop_oneof![3 => mutated(SEEDS), 1 => prop::collection::vec(any::<u8>(), 0..600)]
 }
 
 proptest! {
     #[test]
     fn no_bytes_harm_the_decoders(bytes in bytes()) {
         hostile::decoders(&bytes);
+    }
+
+    #[test]
+    fn no_bytes_harm_the_readers_of_rules(bytes in mutated(RULES)) {
+        hostile::rules(&bytes);
     }
 
     #[test]
@@ -65,5 +79,8 @@ fn the_seeds_reach_the_decoders() {
     // If a document were refused at its first byte, everything above would test the refusal only.
     for seed in SEEDS {
         hostile::decoders(seed.as_bytes());
+    }
+    for rule in RULES {
+        hostile::rules(rule.as_bytes());
     }
 }

@@ -94,8 +94,11 @@ pub fn near_transition(at: Time, zone: &TimeZone) -> bool {
 }
 
 fn timestamp(at: Time) -> Timestamp {
-    let ms = at.0.clamp(Time::MIN.0, Time::MAX.0);
-    Timestamp::from_millisecond(ms).expect("the instant was clamped into the years 1 to 9999")
+    // jiff's instants end a day before the year 9999 does, so that every offset has room.
+    Timestamp::from_millisecond(at.0).unwrap_or(match at.0 < 0 {
+        true => Timestamp::MIN,
+        false => Timestamp::MAX,
+    })
 }
 
 fn zoned(at: Time, zone: &TimeZone) -> Zoned {

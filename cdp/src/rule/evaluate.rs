@@ -50,7 +50,8 @@ pub fn next_change(plan: &Plan, facts: &dyn Facts, now: Time, zone: &TimeZone) -
         .leaves
         .iter()
         .map(|it| it.next_change(facts, now, zone));
-    changes.flatten().min()
+    // At the end of time nothing comes after.
+    changes.flatten().filter(|at| *at > now).min()
 }
 
 impl Leaf {

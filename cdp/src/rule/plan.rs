@@ -152,7 +152,7 @@ impl Plan {
     /// Leaves that [`Motion::Slides`] are apart: they change per member ([`super::next_change`]).
     pub fn next_change(&self, now: Time, zone: &TimeZone) -> Option<Time> {
         let steps = self.leaves.iter().map(|leaf| leaf.next_step(now, zone));
-        steps.flatten().min()
+        steps.flatten().filter(|at| *at > now).min()
     }
 }
 

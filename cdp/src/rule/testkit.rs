@@ -5,6 +5,7 @@
 //! too ([`cases`]).
 
 mod case;
+mod hostile;
 mod make;
 
 use std::borrow::Cow;
@@ -15,6 +16,7 @@ use actors::model::{MemberNo, Place, Time};
 use jiff::tz::TimeZone;
 
 pub use case::{Case, cases};
+pub use hostile::hostile;
 pub use make::{Maker, dictionary};
 
 use super::measure::{Extractor, Hit, Measure};

@@ -137,3 +137,46 @@ fn what_is_no_json_is_refused_where_it_breaks() {
     let half = r#"{"segment":"\ud800"}"#;
     assert_eq!(Rule::from_json(half).unwrap_err()[0].code, "rule_syntax");
 }
+
+#[test]
+fn changed_rules_are_read_or_refused() {
+    let mut random = actors::testkit::Random::new(7);
+    let below = |random: &mut actors::testkit::Random, bound: usize| {
+        usize::try_from(random.below(bound as u64)).unwrap()
+    };
+    let pieces = [
+        "(",
+        ")",
+        "\"",
+        "\\",
+        "0",
+        "9",
+        " and ",
+        "null",
+        "[",
+        "{",
+        ":",
+        ",",
+        "`",
+        "mo",
+        "-",
+        "\u{3000}",
+        "99999999999",
+    ];
+    for seed in 0..3_000 {
+        let rule = crate::rule::testkit::Maker::new(seed).rule(2);
+        for text in [rule.to_json(), rule.to_text()] {
+            let mut letters: Vec<String> = text.chars().map(String::from).collect();
+            for _ in 0..=random.below(3) {
+                let at = below(&mut random, letters.len());
+                match random.below(3) {
+                    0 => letters[at] = pieces[below(&mut random, pieces.len())].to_owned(),
+                    1 => letters.insert(at, pieces[below(&mut random, pieces.len())].to_owned()),
+                    _ => drop(letters.remove(at)),
+                }
+                letters.push(String::new());
+            }
+            crate::rule::testkit::hostile(letters.concat().as_bytes());
+        }
+    }
+}
