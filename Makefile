@@ -47,7 +47,7 @@ lint: ## format and clippy, warnings are errors
 
 bench: ## the figures of this machine, its fsync time beside them
 	$(CARGO) build --locked --release -p api --bin tributary
-	for what in $(or $(ARGS),log decode identity profile ingest apply restart); do \
+	for what in $(or $(ARGS),log decode identity profile lake ingest apply restart); do \
 		$(TARGET)/release/tributary bench $$what || exit 1; done
 
 soak: test-binary tools ## the long forms: 200 random kills, 50 power cuts, every fail point, 10,000 simulator seeds

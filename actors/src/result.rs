@@ -7,7 +7,7 @@
 
 mod frame;
 
-pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA};
+pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA, SealedRecord};
 
 use serde::{Deserialize, Serialize};
 

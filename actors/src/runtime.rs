@@ -1,5 +1,6 @@
 //! The shell: what feeds machines, commits their decisions and keeps them alive.
 
+pub mod background;
 pub mod core;
 pub mod feed;
 pub mod gate;

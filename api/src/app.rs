@@ -292,6 +292,22 @@ impl App {
         ] {
             metrics::gauge!(name).set(value);
         }
+        if let Some(service) = self.platform.lake() {
+            let lake = service.stats();
+            for (name, value) in [
+                ("tributary_lake_events", lake.events),
+                ("tributary_lake_rows", lake.rows),
+                ("tributary_lake_tail_rows", lake.tail_rows),
+                ("tributary_lake_files", lake.files),
+                ("tributary_lake_bytes", lake.bytes),
+                ("tributary_lake_lag_results", service.lag()),
+                ("tributary_lake_written_result", lake.written.0),
+                ("tributary_lake_erasing_fragments", lake.erasing),
+                ("tributary_lake_damaged_files", lake.damaged),
+            ] {
+                metrics::gauge!(name).set(value as f64);
+            }
+        }
         for (unit, progress) in self.platform.units() {
             let unit = unit.to_string();
             metrics::gauge!("tributary_unit_batches", "unit" => unit.clone())

@@ -34,6 +34,8 @@ pub enum What {
     Identity,
     /// The profile machine, without log and HTTP.
     Profile,
+    /// The lake of events: written, merged, scanned.
+    Lake,
     /// Admission and decoding, without HTTP.
     Decode,
     /// Generating the load, without a server.
@@ -132,6 +134,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Log => parts::log(&dir.0, options.seconds, &mut table)?,
         What::Identity => parts::identity(&dir.0, options.people, &mut table)?,
         What::Profile => parts::profile(options.events, &mut table),
+        What::Lake => parts::lake(options, &dir.0, &mut table)?,
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
         What::Segments => segments::run(options, &mut table)?,

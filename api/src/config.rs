@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pipelines::lake::LakeOptions;
+
 pub use key::{KEYS, Key, Kind};
 pub use load::{ConfigError, ConfigErrors, Layers, Origin, Value, load};
 
@@ -37,6 +39,8 @@ pub struct Config {
     pub registry_url: Option<String>,
     /// Most events that may wait between acknowledged and applied before HTTP answers 429.
     pub lag_events_max: u64,
+    /// The lake of events, if there is to be one.
+    pub lake: Option<LakeOptions>,
     /// Folder of backups that the API may start; empty: `DIR/backups`.
     pub backup_dir: PathBuf,
     /// The clock is set by `PUT /api/v1/clock` instead of running.

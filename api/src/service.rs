@@ -69,6 +69,7 @@ pub fn platform_config(config: &Config) -> PlatformConfig {
             ..InstallationWish::default()
         },
         registry_url: config.registry_url.clone(),
+        lake: config.lake,
         ..PlatformConfig::new(&config.data)
     }
 }

@@ -99,6 +99,24 @@ pub struct EventBody {
     pub place: Option<Place>,
 }
 
+/// [`EventBody`] lent from its bytes: for readers of many.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct EventBodyRef<'a> {
+    /// The sender's message id.
+    pub message_id: &'a str,
+    /// Normalised identifiers, strongest first: kind, scope, value.
+    #[serde(borrow)]
+    pub identifiers: Vec<(&'a str, &'a str, &'a str)>,
+    /// Attributes told: the text of a JSON object.
+    pub traits: Option<&'a str>,
+    /// Properties: the text of a JSON object.
+    pub properties: Option<&'a str>,
+    /// Context: the text of a JSON object.
+    pub context: Option<&'a str>,
+    /// Place.
+    pub place: Option<Place>,
+}
+
 /// What moves between members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Moved {

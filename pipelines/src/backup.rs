@@ -4,8 +4,8 @@
 //! copies of both logs and of the registry; and, apart, the keys. Without the keys a backup says nothing about anybody,
 //! and what was erased since stays unreadable once the newer keys are restored with it.
 //!
-//! The order of copying makes it consistent without stopping anybody: rows first, then results, then raw, then keys. So
-//! results reach at least to the rows' position, raw holds all that the results consumed, and every key that a copied
+//! The order of copying makes it consistent without stopping anybody: rows and the lake first, then results, then raw,
+//! then keys. So results reach at least to the position of both, raw holds all that the results consumed, and every key that a copied
 //! record needs was there before it.
 
 use std::collections::BTreeMap;
@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actors::model::{ErrorKind, Fault};
 use actors::store::{DumpError, RowStore, StoreConfig};
+use query::lake::{self, Lake};
 use serde::{Deserialize, Serialize};
 
 use crate::layout::Layout;
@@ -177,6 +178,9 @@ fn copy_all(
     file.sync_all()
         .map_err(|source| failed("sync rows.dump", source))?;
     copier.note(&dump, ROWS)?;
+    if let Some(service) = platform.lake() {
+        copier.lake(service.lake(), &to.join("lake"))?;
+    }
     copier.folder(&layout.results(), &to.join("results"), "results")?;
     copier.folder(&layout.raw(), &to.join("raw"), "raw")?;
     let copy = to.join("registry.db");
@@ -264,6 +268,12 @@ fn fill(
             });
         }
     }
+    if layout.lake().is_dir() {
+        crate::lake::mark(&layout.lake()).map_err(|error| BackupError::Damaged {
+            file: "lake".into(),
+            what: error.to_string(),
+        })?;
+    }
     let mut dump = io::BufReader::new(
         File::open(from.join(ROWS)).map_err(|source| failed("open rows.dump", source))?,
     );
@@ -279,6 +289,20 @@ struct Copier<'a> {
 }
 
 impl Copier<'_> {
+    /// Copies the lake's files as they are now, and the manifest that names them.
+    fn lake(&mut self, lake: &Lake, to: &Path) -> Result<(), BackupError> {
+        let pinned = lake.pin();
+        fs::create_dir_all(to).map_err(|source| failed("create a folder", source))?;
+        for path in pinned.paths() {
+            if let Some(leaf) = path.file_name().and_then(|leaf| leaf.to_str()) {
+                self.file(&path, &to.join(leaf), &format!("lake/{leaf}"))?;
+            }
+        }
+        let manifest = to.join(lake::MANIFEST);
+        write_synced(&manifest, &pinned.manifest())?;
+        self.note(&manifest, &format!("lake/{}", lake::MANIFEST))
+    }
+
     /// Copies a folder and what is below it, except locks.
     fn folder(&mut self, from: &Path, to: &Path, name: &str) -> Result<(), BackupError> {
         fs::create_dir_all(to).map_err(|source| failed("create a folder", source))?;

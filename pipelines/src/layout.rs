@@ -8,6 +8,7 @@
 //! registry.db     sources, keys, definitions                             durable
 //! rows/           row store                                              cache of results
 //! identity/       identity's memory, checkpointed                        cache of results
+//! lake/           events in Parquet                                      cache of results
 //! starts.json     notes of the crash-loop guard
 //! ```
 
@@ -55,6 +56,11 @@ impl Layout {
     /// The row store.
     pub fn rows(&self) -> PathBuf {
         self.root.join("rows")
+    }
+
+    /// Events in Parquet.
+    pub fn lake(&self) -> PathBuf {
+        self.root.join("lake")
     }
 
     /// Identity's memory.

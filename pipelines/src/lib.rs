@@ -6,6 +6,7 @@
 pub mod audience;
 pub mod backup;
 pub mod decode;
+pub mod lake;
 pub mod layout;
 pub mod machines;
 pub mod offline;

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::disk::FolderLock;
+use actors::history::History;
 use actors::log::segment::{SegmentLog, SegmentOptions};
 use actors::log::{Log, LogError};
 use actors::machine::{RecordAt, RowsError};
-use actors::model::{Clock, ErrorKind, Fault, PartitionId, Position, Retry, Token, Unit};
+use actors::model::{Clock, ErrorKind, Fault, IdentNo, PartitionId, Position, Retry, Token, Unit};
 use actors::registry::{Installation, InstallationWish, Registry, RegistryError};
 use actors::runtime::feed::FeedError;
 use actors::runtime::gate::Limits;
@@ -23,8 +24,10 @@ use cdp::control::Control;
 use cdp::identity::row::{self, DecisionRow};
 use cdp::routed::{self, EventBody, EventHead};
 use ingest::RawRecord;
+use query::lake::{LakeConfig, LakeError};
 
 use crate::decode;
+use crate::lake::{self, LakeOptions, LakeService};
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
 use crate::stats::{self, Stats};
@@ -47,6 +50,8 @@ pub struct PlatformConfig {
     pub wish: InstallationWish,
     /// PostgreSQL address of the registry; SQLite in the data folder if there is none.
     pub registry_url: Option<String>,
+    /// The lake of events; `None`: there is none.
+    pub lake: Option<LakeOptions>,
 }
 
 impl PlatformConfig {
@@ -60,6 +65,7 @@ impl PlatformConfig {
             store: StoreConfig::default(),
             wish: InstallationWish::default(),
             registry_url: None,
+            lake: Some(LakeOptions::default()),
         }
     }
 }
@@ -82,6 +88,9 @@ pub enum StartError {
     /// The registry cannot be opened, or the installation was fixed otherwise.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The lake cannot be opened.
+    #[error(transparent)]
+    Lake(#[from] LakeError),
     /// The configuration is wrong.
     #[error("{0}")]
     Config(String),
@@ -95,6 +104,7 @@ impl Fault for StartError {
             StartError::Store(error) => error.kind(),
             StartError::Restore(error) => error.kind(),
             StartError::Registry(error) => error.kind(),
+            StartError::Lake(error) => error.kind(),
             StartError::Config(_) => ErrorKind::Invalid,
         }
     }
@@ -105,6 +115,7 @@ impl Fault for StartError {
             StartError::Store(error) => error.code(),
             StartError::Restore(error) => error.code(),
             StartError::Registry(error) => error.code(),
+            StartError::Lake(error) => error.code(),
             StartError::Config(_) => "configuration",
         }
     }
@@ -194,6 +205,7 @@ pub struct Platform {
     raw: Arc<SegmentLog>,
     results: Arc<SegmentLog>,
     keys: Arc<KeyRing>,
+    lake: Option<LakeService>,
     _lock: FolderLock,
 }
 
@@ -216,6 +228,7 @@ impl Platform {
             .installation_ensure(&config.wish, clock.now())
             .await?;
         let zone = zone(&installation.time_zone)?;
+        let calendar = zone.clone();
         let partitions = installation.partitions;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
         let raw = Arc::new(SegmentLog::open(
@@ -246,6 +259,16 @@ impl Platform {
             },
             tell,
         )?;
+        let lake = match config.lake {
+            Some(options) => {
+                let lake = LakeConfig::new(layout.lake(), calendar);
+                Some(lake::start(options.apply(lake), &results, &keys, &clock)?)
+            }
+            None => {
+                lake::leave(&layout.lake())?;
+                None
+            }
+        };
         Ok(Platform {
             config,
             installation,
@@ -258,6 +281,7 @@ impl Platform {
             raw,
             results,
             keys,
+            lake,
             _lock: lock,
         })
     }
@@ -390,6 +414,28 @@ impl Platform {
         (&self.raw, &self.results)
     }
 
+    /// The lake of events and its threads, if there is one.
+    pub fn lake(&self) -> Option<&LakeService> {
+        self.lake.as_ref()
+    }
+
+    /// All events up to a position, if there is a lake.
+    pub fn history(&self) -> Option<Arc<dyn History>> {
+        self.lake
+            .as_ref()
+            .map(|lake| -> Arc<dyn History> { lake.lake().clone() })
+    }
+
+    /// Destroys the keys of fragments and takes them out of the lake: what is personal of their events cannot be read any
+    /// more when this returns, anywhere; the lake's files are rewritten soon after. Idempotent: after an error call it again.
+    pub fn erase_fragments(&self, fragments: &[IdentNo]) -> Result<(), StartError> {
+        self.keys.erase_fragments(fragments)?;
+        if let Some(service) = &self.lake {
+            service.lake().erase(fragments)?;
+        }
+        Ok(())
+    }
+
     /// The keys.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
@@ -403,6 +449,9 @@ impl Platform {
     /// Refuses new records, finishes what is on its way, writes memory to disk, closes the logs.
     pub fn drain(&self) {
         self.node.drain();
+        if let Some(lake) = &self.lake {
+            lake.stop();
+        }
         self.rows.writer().checkpoint();
         self.raw.close();
         self.results.close();

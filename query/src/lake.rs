@@ -14,6 +14,7 @@
 //!
 //! Absent on purpose: members (an event belongs to its fragment for ever, see the port), SQL, threads (the wiring has them).
 
+pub mod bench;
 mod block;
 mod erase;
 mod file;
@@ -41,6 +42,7 @@ use jiff::tz::TimeZone;
 use parking_lot::{Mutex, RwLock};
 
 pub use file::Packing;
+pub use manifest::NAME as MANIFEST;
 pub use merge::Progress;
 
 use erase::Erased;
@@ -225,6 +227,8 @@ pub(crate) struct View {
 #[derive(Clone)]
 struct TailPart {
     batch: Arc<RecordBatch>,
+    /// Rows that are not only about an order.
+    events: u64,
     end: Offset,
 }
 
@@ -239,6 +243,8 @@ pub struct LakeStats {
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Events, in files and in memory: rows that are not only about an order.
+    pub events: u64,
     /// Rows in files.
     pub rows: u64,
     /// Rows in memory.
@@ -251,6 +257,28 @@ pub struct LakeStats {
     pub damaged: u64,
     /// The rewrite that goes on, if one does.
     pub progress: Option<Progress>,
+}
+
+/// Files that stay until this is dropped, and the manifest that names them.
+pub struct Pinned {
+    manifest: Manifest,
+    view: Arc<View>,
+}
+
+impl Pinned {
+    /// The files to copy. One that is lost is left out: who opens the copy makes it again.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        let files = self.view.files.iter();
+        files
+            .flat_map(|file| [file.path().to_path_buf(), block::sums_path(file.path())])
+            .filter(|path| path.exists())
+            .collect()
+    }
+
+    /// The content of [`MANIFEST`].
+    pub fn manifest(&self) -> Vec<u8> {
+        self.manifest.to_bytes()
+    }
 }
 
 /// What following came to.
@@ -377,6 +405,7 @@ impl Lake {
         let mut tail = view.tail.clone();
         if let Some(batch) = batch {
             tail.push(TailPart {
+                events: schema::events(&batch),
                 batch: Arc::new(batch),
                 end,
             });
@@ -425,12 +454,23 @@ impl Lake {
             written,
             files: view.files.len() as u64,
             bytes: view.files.iter().map(|file| file.entry.bytes).sum(),
+            events: view.files.iter().map(|file| file.entry.events).sum::<u64>()
+                + view.tail.iter().map(|part| part.events).sum::<u64>(),
             rows: view.files.iter().map(|file| file.entry.rows).sum(),
             tail_rows,
             tail_bytes,
             erasing,
             damaged: view.files.iter().filter(|f| f.is_suspect()).count() as u64,
             progress: self.progress.lock().clone(),
+        }
+    }
+
+    /// The lake as it is in files now, for who copies it: nothing of it goes away while this is held.
+    pub fn pin(&self) -> Pinned {
+        let manifest = self.manifest.lock();
+        Pinned {
+            manifest: manifest.clone(),
+            view: self.view(),
         }
     }
 
@@ -529,10 +569,11 @@ fn gather(tail: &mut Vec<TailPart>) {
         let Ok(batch) = arrow::compute::concat_batches(&schema::SCHEMA, both) else {
             return;
         };
-        let end = last.end;
+        let (events, end) = (before.events + last.events, last.end);
         tail.truncate(tail.len() - 2);
         tail.push(TailPart {
             batch: Arc::new(batch),
+            events,
             end,
         });
     }

@@ -12,6 +12,7 @@ pub mod disk;
 pub mod hostile;
 pub mod http;
 pub mod journal;
+pub mod lake;
 pub mod load;
 pub mod need;
 pub mod sandbox;

@@ -75,7 +75,7 @@ fn must_be_true(sandbox: &mut Sandbox, load: &Load) {
         "decided again"
     );
     sandbox.boot();
-    sandbox.stats();
+    tests::lake::check(sandbox);
     sandbox.kill9();
     assert_eq!(
         sandbox.digest(&["--state"]),
@@ -110,7 +110,7 @@ fn fail_points() -> BTreeSet<String> {
         }
     }
     let mut names = BTreeSet::new();
-    for name in ["actors", "ingest", "cdp", "pipelines", "api"] {
+    for name in ["actors", "ingest", "cdp", "query", "pipelines", "api"] {
         walk(&repository().join(name).join("src"), &mut names);
     }
     assert!(names.len() > 10, "the fail points are found: {names:?}");
@@ -145,7 +145,11 @@ fn kill_at(name: &str, passed: usize) -> usize {
     let set = |sandbox: &mut Sandbox, action: &str| {
         sandbox.options().environment = vec![("FAILPOINTS".into(), format!("{name}={action}"))];
     };
-    let mut sandbox = Sandbox::new(Options::default());
+    // The lake writes often, so that its places are passed under load too.
+    let often = Options::default()
+        .set("lake.flush_rows", "1000")
+        .set("lake.flush_s", "1");
+    let mut sandbox = Sandbox::new(often);
     set(&mut sandbox, "return");
     let at_first = sandbox.try_boot().is_err();
     if !at_first {

@@ -53,6 +53,31 @@ struct Head {
     outgoing: Vec<OutgoingRef>,
 }
 
+/// One outgoing record of a frame, still sealed.
+#[derive(Debug, Clone, Copy)]
+pub struct SealedRecord<'a> {
+    /// Its number within the frame.
+    pub index: u32,
+    /// Payload schema.
+    pub schema: u16,
+    /// The part without personal data.
+    pub envelope: &'a [u8],
+    personal: Option<(IdentNo, &'a [u8])>,
+}
+
+impl SealedRecord<'_> {
+    /// Opens the personal part.
+    pub fn open(&self, sealer: &dyn Sealer) -> Result<Personal, SealError> {
+        Ok(match self.personal {
+            None => Personal::None,
+            Some((fragment, sealed)) => match sealer.open_fragment(fragment, sealed)? {
+                Some(plain) => Personal::Open(plain.into()),
+                None => Personal::Erased,
+            },
+        })
+    }
+}
+
 /// A frame read from the log: the header parsed, the rest still in place.
 #[derive(Debug, Clone)]
 pub struct Decoded {
@@ -186,6 +211,25 @@ impl Decoded {
             start += outgoing.bytes();
         }
         Ok(records)
+    }
+
+    /// All outgoing records in order, sealed as they are: for readers who want few of them, or look before they open.
+    pub fn sealed(&self) -> impl Iterator<Item = SealedRecord<'_>> {
+        let mut start = 0;
+        self.refs.iter().zip(0..).map(move |(outgoing, index)| {
+            let envelope_end = start + outgoing.envelope_len as usize;
+            let end = start + outgoing.bytes();
+            let record = SealedRecord {
+                index,
+                schema: outgoing.schema,
+                envelope: &self.body[start..envelope_end],
+                personal: outgoing
+                    .fragment
+                    .map(|fragment| (fragment, &self.body[envelope_end..end])),
+            };
+            start = end;
+            record
+        })
     }
 
     /// One outgoing record by its number within the frame.

@@ -117,6 +117,28 @@ impl Fragments {
         Ok(gone)
     }
 
+    /// All whose salts have been destroyed. Reads every block.
+    pub(super) fn erased(&self) -> Result<Vec<IdentNo>, SealError> {
+        let listing = |error| file::failed(&self.folder, &error);
+        let mut erased = Vec::new();
+        for entry in std::fs::read_dir(&self.folder).map_err(listing)? {
+            let path = entry.map_err(listing)?.path();
+            let is_block = path.extension().is_some_and(|end| end == "keys");
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let Some(block) = stem.filter(|_| is_block).and_then(|stem| stem.parse().ok()) else {
+                continue;
+            };
+            let _files = self.files.lock();
+            let mut bytes = std::fs::read(&path).map_err(|error| file::failed(&path, &error))?;
+            check(&path, block, &bytes)?;
+            let gone = (0..BLOCK_SALTS).filter(|index| bytes[span(*index as usize)] == ERASED);
+            erased.extend(gone.map(|index| IdentNo(block * BLOCK_SALTS + index)));
+            wipe(&mut bytes);
+        }
+        erased.sort_unstable();
+        Ok(erased)
+    }
+
     fn rewrite(&self, block: u32, path: &Path, indexes: &[usize]) -> Result<usize, SealError> {
         let mut bytes = std::fs::read(path).map_err(|error| file::failed(path, &error))?;
         check(path, block, &bytes)?;

@@ -92,6 +92,11 @@ impl KeyRing {
         self.shared.fragments.erase(fragments)
     }
 
+    /// All fragments whose keys have been destroyed. Reads every key file: for a restore, not for every day.
+    pub fn erased_fragments(&self) -> Result<Vec<IdentNo>, SealError> {
+        self.shared.fragments.erased()
+    }
+
     /// Has the next block made in the background when a new one is first used, so that the writer does not wait for it.
     fn look_ahead(&self, fragment: IdentNo) {
         use std::sync::atomic::Ordering::Relaxed;

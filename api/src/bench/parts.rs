@@ -159,3 +159,42 @@ pub(super) fn profile(events: u64, table: &mut Table) {
     table.row("a member's facts", report.cell_bytes, "B");
     table.row("a timeline row", report.timeline_bytes, "B");
 }
+
+/// The lake over events of its own making.
+pub(super) fn lake(
+    options: &BenchOptions,
+    dir: &Path,
+    table: &mut Table,
+) -> Result<(), BenchError> {
+    use query::lake::{Packing, bench};
+    let figures = bench::run(
+        &dir.join("lake"),
+        options.events,
+        options.people,
+        Packing::Zstd,
+    )
+    .map_err(|error| BenchError::Part(error.to_string()))?;
+    table.row("events", figures.events as f64, "");
+    table.row(
+        "followed and written, one core",
+        figures.written_per_s / 1e3,
+        "k/s",
+    );
+    table.row("  bytes of an event on disk", figures.bytes_per_event, "B");
+    table.row("  files", figures.files.0 as f64, "");
+    table.row("merged, one core", figures.merged_per_s / 1e3, "k rows/s");
+    let merged = figures.merged_bytes_per_event;
+    table.row("  bytes of an event on disk", merged, "B");
+    table.row("  files", figures.files.1 as f64, "");
+    for (what, threads, rate, _) in &figures.scans {
+        let goal = match threads {
+            2 => ">= 2, then 5",
+            _ => "",
+        };
+        table.goal(format!("{what}, {threads} threads"), rate / 1e6, "M/s", goal);
+    }
+    let (median, longest) = figures.one_fragment_ms;
+    table.row("events of one fragment, p50", median, "ms");
+    table.row("  longest of 200", longest, "ms");
+    Ok(())
+}

@@ -38,6 +38,7 @@ impl Table {
             What::Log => "appends to the segment log",
             What::Identity => "the identity machine in this process",
             What::Profile => "the profile machine in this process",
+            What::Lake => "the lake of events in this process",
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
             What::Segments => "counting segments in this process",

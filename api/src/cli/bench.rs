@@ -86,6 +86,8 @@ enum Choice {
     Identity,
     /// The profile machine, without log and HTTP
     Profile,
+    /// The lake of events: written, merged, scanned
+    Lake,
     /// Admission and decoding, without HTTP
     Decode,
     /// Generating the load, without a server
@@ -103,6 +105,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Log => What::Log,
         Choice::Identity => What::Identity,
         Choice::Profile => What::Profile,
+        Choice::Lake => What::Lake,
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
         Choice::Segments => What::Segments,

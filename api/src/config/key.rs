@@ -61,6 +61,9 @@ keys! {
     "registry.url", Kind::Postgres, "", true, "PostgreSQL for sources, keys and definitions; empty: SQLite in the data folder";
     "manual_clock", Kind::Flag, "false", false, "for tests: the clock stands still until PUT /api/v1/clock";
     "lag_events_max", Kind::Number(1_000, 100_000_000), "1000000", false, "acknowledged events that may wait to be applied before HTTP answers 429";
+    "lake.enabled", Kind::Flag, "true", false, "keep all events in Parquet for backfill, explain and reports";
+    "lake.flush_rows", Kind::Number(1_000, 4_000_000), "262144", false, "events in memory after which the lake writes files";
+    "lake.flush_s", Kind::Number(1, 86_400), "300", false, "seconds after which it writes them however few";
     "log.format", Kind::Word(&["text", "json"]), "text", false, "form of log lines on standard error";
     "log.filter", Kind::LogFilter, "info", false, "which log lines, e.g. info,api=debug";
     "http.connections_max", Kind::Number(1, 1_000_000), "4096", false, "connections open at once; more are refused with 503";

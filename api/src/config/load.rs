@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use pipelines::lake::LakeOptions;
+
 use super::{Config, HttpLimits, KEYS, Key};
 
 /// Where a value comes from.
@@ -305,6 +307,10 @@ fn typed(values: BTreeMap<&'static str, Value>) -> Config {
             body_timeout: seconds("http.body_timeout_s"),
             drain_timeout: seconds("http.drain_timeout_s"),
         },
+        lake: (text("lake.enabled") == "true").then(|| LakeOptions {
+            flush_rows: usize::try_from(number("lake.flush_rows")).expect(CHECKED),
+            flush_age_ms: i64::try_from(1_000 * number("lake.flush_s")).expect(CHECKED),
+        }),
         data,
         backup_dir,
         effective: KEYS

@@ -81,6 +81,7 @@ impl FileWriter {
         }
         let entry = &mut self.entry;
         entry.rows += batch.num_rows() as u64;
+        entry.events += super::schema::events(batch);
         let (first, last) = ends(numbers::<UInt32Type>(batch, column::FRAGMENT).map_err(form)?);
         entry.fragments.0 = entry.fragments.0.min(IdentNo(first));
         entry.fragments.1 = entry.fragments.1.max(IdentNo(last));

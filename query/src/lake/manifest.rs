@@ -15,8 +15,8 @@ use super::schema::kind_of;
 /// Version of the form.
 const FORM: u32 = 1;
 
-/// File name within the lake's folder.
-pub(super) const NAME: &str = "manifest.json";
+/// File name of the manifest within the lake's folder.
+pub const NAME: &str = "manifest.json";
 
 /// What the lake is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +56,8 @@ pub(super) struct FileEntry {
     pub level: u8,
     /// Rows.
     pub rows: u64,
+    /// Rows that are not only about an order.
+    pub events: u64,
     /// Length.
     pub bytes: u64,
     /// Checksum of its list of checksums.
@@ -81,6 +83,7 @@ impl FileEntry {
             kind: kind.as_str().into(),
             level,
             rows: 0,
+            events: 0,
             bytes: 0,
             sums: 0,
             times: (Time::MAX, Time::MIN),

@@ -7,8 +7,9 @@ use std::sync::{Arc, LazyLock};
 use actors::history::HistoryEvent;
 use actors::model::{EventKind, OrderStatus};
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder, ListBuilder,
-    StringBuilder, TimestampMillisecondBuilder, UInt16Builder, UInt32Builder, UInt64Builder,
+    ArrayRef, AsArray, BooleanArray, BooleanBuilder, Float32Builder, Float64Builder, Int64Builder,
+    ListBuilder, StringBuilder, TimestampMillisecondBuilder, UInt16Builder, UInt32Builder,
+    UInt64Builder,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use arrow::record_batch::RecordBatch;
@@ -184,6 +185,14 @@ pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
 fn status_word(status: OrderStatus) -> &'static str {
     let found = STATUSES.iter().find(|(known, _)| *known == status);
     found.map_or("created", |(_, word)| word)
+}
+
+/// Rows of a batch that are not only about an order.
+pub(super) fn events(batch: &RecordBatch) -> u64 {
+    let flags = batch.column_by_name(ORDER_ONLY);
+    let flags = flags.and_then(|flags| flags.as_boolean_opt());
+    let only = flags.map_or(0, BooleanArray::true_count);
+    (batch.num_rows() - only) as u64
 }
 
 /// Gathers events into a batch.

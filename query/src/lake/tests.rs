@@ -1,5 +1,6 @@
 //! The lake against a list in memory that keeps everything.
 
+mod bench;
 mod crash;
 mod damage;
 mod erasure;

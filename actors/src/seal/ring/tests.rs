@@ -166,6 +166,8 @@ fn an_erase_leaves_no_salt_on_disk_and_touches_no_other() {
     // A fragment that never sealed anything stays unreadable too.
     ring.erase_fragments(&[IdentNo(900_000)]).unwrap();
     assert!(seal_fragment(&ring, 900_000, b"x").is_empty());
+    let all = ring.erased_fragments().unwrap();
+    assert_eq!(all, [3, 4, 4097, 900_000].map(IdentNo));
 }
 
 const SALT: usize = super::super::fragment::SALT_BYTES;
