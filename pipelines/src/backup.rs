@@ -1,12 +1,13 @@
 //! Backup of a running platform, and restore into a new folder.
 //!
 //! A backup is a folder: `manifest.json` (positions and the hash of every file), `rows.dump` (all rows at one position),
-//! copies of both logs and of the registry; and, apart, the keys. Without the keys a backup says nothing about anybody,
-//! and what was erased since stays unreadable once the newer keys are restored with it.
+//! copies of the lake, of both logs and of the registry; and, apart, the keys. Without the keys its logs say nothing about
+//! anybody (rows and the lake do), and what was erased since stays unreadable once the newer keys are restored with it: the
+//! lake asks them at its first start.
 //!
 //! The order of copying makes it consistent without stopping anybody: rows and the lake first, then results, then raw,
-//! then keys. So results reach at least to the position of both, raw holds all that the results consumed, and every key that a copied
-//! record needs was there before it.
+//! then keys. So results reach at least to the position of both, raw holds all that the results consumed, and every key
+//! that a copied record needs was there before it.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actors::log::Log;
 use actors::log::segment::SegmentLog;
@@ -29,6 +29,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The other thread looks for something to rewrite this often.
 const TEND_EVERY: Duration = Duration::from_secs(10);
+
+/// A stop waits so long for the follower to reach the end of the log. A lake that is being made again would take hours: the
+/// next start goes on with it.
+const FINISH_WITHIN: Duration = Duration::from_secs(3);
 
 /// Pause after a failure: a full disk is not full for a moment only.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -95,7 +99,7 @@ pub fn start(
     let events = ResultEvents::new(results.clone(), keys.clone());
     let service = LakeService::start(config, &results, events, clock)?;
     if marker.exists() {
-        service.lake.erase(&keys.erased_fragments()?)?;
+        service.lake.erase(&keys.erased_fragments()?, clock.now())?;
         std::fs::remove_file(&marker).map_err(|error| LakeError::Io {
             what: "remove the mark of a restore",
             source: Arc::new(error),
@@ -205,9 +209,9 @@ impl LakeService {
     pub fn wait(&self, wanted: Offset, limit: Duration) -> bool {
         /// A wait looks again this often: it is for jobs, not for requests.
         const LOOK: Duration = Duration::from_millis(5);
-        let until = std::time::Instant::now() + limit;
+        let until = Instant::now() + limit;
         while self.lake.stats().position < wanted {
-            if std::time::Instant::now() >= until {
+            if Instant::now() >= until {
                 return false;
             }
             std::thread::park_timeout(LOOK);
@@ -239,11 +243,16 @@ impl Drop for LakeService {
 }
 
 fn follow(lake: &Lake, events: &ResultEvents, signals: &Signals, clock: &dyn Clock) {
+    let mut ends: Option<Instant> = None;
     loop {
         let finish = signals.finish.load(Ordering::Acquire);
+        if finish {
+            ends.get_or_insert_with(|| Instant::now() + FINISH_WITHIN);
+        }
+        let late = ends.is_some_and(|ends| ends <= Instant::now());
         match lake.follow(events, clock.now()) {
-            Ok(Followed::More) => continue,
-            Ok(Followed::All) => {
+            Ok(Followed::More) if !late => continue,
+            Ok(_) => {
                 *signals.trouble.lock() = None;
                 if finish {
                     if let Err(error) = lake.flush() {

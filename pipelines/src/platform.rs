@@ -427,11 +427,11 @@ impl Platform {
     }
 
     /// Destroys the keys of fragments and takes them out of the lake: what is personal of their events cannot be read any
-    /// more when this returns, anywhere; the lake's files are rewritten soon after. Idempotent: after an error call it again.
+    /// more when this returns; the lake's files are rewritten within a week. Idempotent: after an error call it again.
     pub fn erase_fragments(&self, fragments: &[IdentNo]) -> Result<(), StartError> {
         self.keys.erase_fragments(fragments)?;
         if let Some(service) = &self.lake {
-            service.lake().erase(fragments)?;
+            service.lake().erase(fragments, self.clock.now())?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ mod schema;
 mod span;
 mod write;
 
+use std::collections::HashMap;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -83,6 +84,9 @@ pub struct LakeConfig {
     pub file_rows_max: u64,
     /// Files of one sort, month and level that are merged into one.
     pub merge_files: usize,
+    /// Milliseconds that an erasure may wait before files are rewritten for it alone: readers do not see the person from the
+    /// first moment, and one rewrite serves all of a week.
+    pub erase_after_ms: i64,
 }
 
 impl LakeConfig {
@@ -92,12 +96,13 @@ impl LakeConfig {
             folder: folder.into(),
             zone,
             flush_rows: 256 << 10,
-            flush_bytes: 192 << 20,
+            flush_bytes: 128 << 20,
             flush_age_ms: 300_000,
             packing: Packing::Zstd,
             group_rows: 128 << 10,
             file_rows_max: 8 << 20,
             merge_files: 8,
+            erase_after_ms: 7 * 86_400_000,
         }
     }
 }
@@ -297,6 +302,16 @@ impl Lake {
         let folder = &config.folder;
         std::fs::create_dir_all(folder).map_err(LakeError::io("make the folder"))?;
         let again = |what: String| {
+            if Offset(0) < results.start() {
+                // What came before the log's start is nowhere else: nothing is removed.
+                return Err(LakeError::Damaged {
+                    file: manifest::NAME.into(),
+                    what: format!(
+                        "{what}; the log begins at result {}: restore the lake from a backup",
+                        results.start()
+                    ),
+                });
+            }
             tracing::warn!(what, "the lake is made again from the result log");
             Ok(Manifest::new(results.start()))
         };
@@ -420,8 +435,9 @@ impl Lake {
     }
 
     /// Takes the personal columns of these fragments out: from readers' sight at once (when this returns, durably), from
-    /// files with the next rewrites. The keys must be destroyed before, so that nothing of them comes in later.
-    pub fn erase(&self, fragments: &[IdentNo]) -> Result<(), LakeError> {
+    /// files with rewrites within [`LakeConfig::erase_after_ms`] of `now`. The keys must be destroyed before, so that nothing of
+    /// them comes in later.
+    pub fn erase(&self, fragments: &[IdentNo], now: Time) -> Result<(), LakeError> {
         if fragments.is_empty() {
             return Ok(());
         }
@@ -432,6 +448,7 @@ impl Lake {
             manifest.erasure += 1;
             manifest.pending.push(Erasure {
                 number: manifest.erasure,
+                at: now,
                 position,
                 fragments: fragments.to_vec(),
             });
@@ -524,19 +541,20 @@ impl Lake {
 impl View {
     /// The view after the manifest has changed.
     fn after(&self, manifest: &Manifest, folder: &Path) -> View {
+        let mut before: HashMap<u64, &Arc<LakeFile>> = self
+            .files
+            .iter()
+            .map(|file| (file.entry.number, file))
+            .collect();
         let mut files = Vec::with_capacity(manifest.files.len());
         for entry in &manifest.files {
-            let known = self.files.iter().find(|file| file.entry == *entry);
-            files.push(match known {
-                Some(file) => file.clone(),
-                None => LakeFile::new(folder, entry.clone()),
+            files.push(match before.remove(&entry.number) {
+                Some(file) if file.entry == *entry => file.clone(),
+                _ => LakeFile::new(folder, entry.clone()),
             });
         }
-        for file in self.files.iter() {
-            let named = |other: &manifest::FileEntry| other.number == file.entry.number;
-            if !manifest.files.iter().any(named) {
-                file.doom();
-            }
+        for gone in before.into_values() {
+            gone.doom();
         }
         let in_tail = |part: &&TailPart| part.end > manifest.position;
         View {

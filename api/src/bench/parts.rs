@@ -191,7 +191,12 @@ pub(super) fn lake(
             2 => ">= 2, then 5",
             _ => "",
         };
-        table.goal(format!("{what}, {threads} threads"), rate / 1e6, "M/s", goal);
+        table.goal(
+            format!("{what}, {threads} threads"),
+            rate / 1e6,
+            "M/s",
+            goal,
+        );
     }
     let (median, longest) = figures.one_fragment_ms;
     table.row("events of one fragment, p50", median, "ms");

@@ -39,6 +39,8 @@ pub(super) struct Manifest {
 pub(super) struct Erasure {
     /// Its number; grows.
     pub number: u64,
+    /// When it was asked for.
+    pub at: Time,
     /// Rows below were known when it was asked for: they are in files once the manifest is there.
     pub position: Offset,
     /// Who.

@@ -72,16 +72,24 @@ impl Lake {
     /// when `stop` is set. Call it from a thread that stands back.
     pub fn tend(&self, now: Time, stop: &AtomicBool) -> Result<bool, LakeError> {
         let _one = self.tending.lock();
-        if self.stamp()? {
+        let erase = self.erasures_due(now);
+        if erase && self.stamp()? {
             return Ok(true);
         }
         let view = self.view();
-        let Some(job) = next(&view, self, now) else {
+        let Some(job) = next(&view, self, now, erase) else {
             return Ok(false);
         };
         let done = self.rewrite(&view, &job, stop);
         *self.progress.lock() = None;
         done.map(|()| true)
+    }
+
+    /// Whether an erasure has waited long enough. Merges for other reasons take erased persons out too.
+    fn erasures_due(&self, now: Time) -> bool {
+        let manifest = self.manifest.lock();
+        let oldest = manifest.pending.iter().map(|erasure| erasure.at).min();
+        oldest.is_some_and(|at| at.plus_ms(self.config.erase_after_ms) <= now)
     }
 
     /// Marks files that have none of the erased fragments as clean, without rewriting them.
@@ -182,10 +190,10 @@ fn holds_erased(file: &LakeFile, erased: &Erased) -> Result<bool, LakeError> {
 }
 
 /// The rewrite that is due next.
-fn next(view: &View, lake: &Lake, now: Time) -> Option<Job> {
+fn next(view: &View, lake: &Lake, now: Time, erase: bool) -> Option<Job> {
     let sound = || view.files.iter().filter(|file| !file.is_suspect());
-    let erase = sound().find(|file| file.entry.erasure < view.erased.number);
-    if let Some(file) = erase {
+    let behind = |file: &&Arc<LakeFile>| erase && file.entry.erasure < view.erased.number;
+    if let Some(file) = sound().find(behind) {
         return Some(Job {
             what: "erase",
             inputs: vec![file.clone()],

@@ -35,7 +35,7 @@ fn an_erased_person_is_hidden_at_once_and_rewritten_later() {
     let (rows, personal) = shown_of(&lake, who);
     assert!(personal > 0);
     frames.erase(who);
-    lake.erase(&[who]).unwrap();
+    lake.erase(&[who], NOW).unwrap();
     assert_eq!(shown_of(&lake, who), (rows, 0));
     assert_eq!(lake.stats().erasing, 1);
     same(&lake, &frames, &all());
@@ -58,6 +58,30 @@ fn an_erased_person_is_hidden_at_once_and_rewritten_later() {
 }
 
 #[test]
+fn files_are_rewritten_for_an_erasure_once_a_week() {
+    let folder = tempfile::tempdir().unwrap();
+    let frames = Frames::default();
+    let mut config = config(folder.path());
+    config.erase_after_ms = 7 * DAY_MS;
+    let lake = crate::lake::Lake::open(config, &frames).unwrap();
+    frames.add((0..400).map(event).collect());
+    follow(&lake, &frames);
+    lake.flush().unwrap();
+    tend(&lake, NOW);
+    for (day, who) in [(0, 7), (3, 8)] {
+        frames.erase(IdentNo(who));
+        lake.erase(&[IdentNo(who)], NOW.plus_ms(day * DAY_MS))
+            .unwrap();
+    }
+    tend(&lake, NOW.plus_ms(7 * DAY_MS - 1));
+    assert_eq!(lake.stats().erasing, 2);
+    same(&lake, &frames, &all());
+    tend(&lake, NOW.plus_ms(7 * DAY_MS));
+    assert_eq!(lake.stats().erasing, 0);
+    same(&lake, &frames, &all());
+}
+
+#[test]
 fn erasing_somebody_without_events_ends() {
     let folder = tempfile::tempdir().unwrap();
     let frames = Frames::default();
@@ -66,7 +90,7 @@ fn erasing_somebody_without_events_ends() {
     follow(&lake, &frames);
     lake.flush().unwrap();
     let before = lake.stats().files;
-    lake.erase(&[IdentNo(1_000_000)]).unwrap();
+    lake.erase(&[IdentNo(1_000_000)], NOW).unwrap();
     tend(&lake, NOW);
     assert_eq!((lake.stats().erasing, lake.stats().files), (0, before));
 }

@@ -98,6 +98,7 @@ pub fn config(folder: &Path) -> LakeConfig {
         group_rows: 64,
         file_rows_max: 200,
         merge_files: 3,
+        erase_after_ms: 0,
         ..LakeConfig::new(folder, TimeZone::get("Asia/Shanghai").unwrap())
     }
 }

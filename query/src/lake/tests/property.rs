@@ -97,7 +97,7 @@ proptest! {
                 }
                 Step::Erase(fragment) => {
                     frames.erase(IdentNo(fragment));
-                    lake.erase(&[IdentNo(fragment)]).unwrap();
+                    lake.erase(&[IdentNo(fragment)], NOW).unwrap();
                 }
             }
         }
