@@ -11,7 +11,7 @@ use actors::model::{MemberNo, Offset};
 use actors::store::Committed;
 use cdp::identity;
 use cdp::profile;
-use cdp::profile::row::{FRONT, TimelineRow};
+use cdp::profile::row::{FRONT, Flags, TimelineRow};
 use parking_lot::{Condvar, Mutex};
 
 /// Members noted before the note is "everybody": 4 MB. Looking at so many one by one takes about as long as a scan.
@@ -108,7 +108,7 @@ fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
     for row in rows {
         if let (profile::row::TIMELINE, Some(value)) = (row.space, &row.value)
             && let Some(front) = row.key.get(..FRONT)
-            && TimelineRow::decode(value).is_ok_and(|line| line.attributes().is_empty())
+            && TimelineRow::decode(value).is_ok_and(told_nothing)
         {
             silent.insert(front);
         }
@@ -135,11 +135,21 @@ fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
                     each(Note::Member(member));
                 }
             }
-            profile::row::DEFINITIONS => each(Note::Everybody),
+            profile::row::DEFINITIONS if row.key.ends_with(ATTRIBUTES.as_bytes()) => {
+                each(Note::Everybody);
+            }
             _ => {}
         }
     }
 }
+
+/// A row of an event that came without attributes. A row whose person was erased once told some.
+fn told_nothing(line: TimelineRow) -> bool {
+    line.attributes().is_empty() && !line.flags.has(Flags::ERASED)
+}
+
+/// The end of the keys of attribute schemas.
+const ATTRIBUTES: &str = "attributes";
 
 enum Note {
     Member(MemberNo),

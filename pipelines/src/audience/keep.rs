@@ -23,7 +23,7 @@ use cdp::rule::Measure;
 
 use super::book::{Book, SEGMENT, schema_of};
 use super::load::{self, Read};
-use super::tell::{Found, IN_FLIGHT_MAX, Outbox};
+use super::tell::{Found, IN_FLIGHT_MEMBERS_MAX, Outbox};
 use super::{At, AudienceError, Inner};
 use crate::platform::PlatformError;
 
@@ -58,6 +58,8 @@ pub(super) struct Keeper {
     served: BTreeSet<(SegmentId, u32)>,
     /// The last record that was appended.
     told: Option<Token>,
+    /// Groups of records on their way: the last record, and members in it.
+    in_flight: Vec<(Token, usize)>,
     /// The number of this round.
     round: u64,
 }
@@ -108,6 +110,7 @@ pub(super) fn run(inner: Arc<Inner>) {
         changes: inner.platform.registry().resource_changes(),
         served: BTreeSet::new(),
         told: None,
+        in_flight: Vec::new(),
         round: 0,
         inner,
     };
@@ -376,15 +379,17 @@ impl Keeper {
         let inner = &self.inner;
         while !self.outbox.is_empty() {
             let node = inner.platform.node();
-            let end = node.raw().end(CONTROL);
             let units = node.units();
             let identity = units.get(&Unit::IDENTITY);
             let consumed = identity
                 .and_then(|unit| unit.consumed.get(&PartitionId(0)))
                 .copied()
                 .unwrap_or_default();
-            let room = IN_FLIGHT_MAX.saturating_sub(end.0.saturating_sub(consumed.0));
-            let next = self.outbox.next(room);
+            self.in_flight
+                .retain(|(last, _)| last.0.offset >= consumed);
+            let in_flight: usize = self.in_flight.iter().map(|(_, members)| members).sum();
+            let room = IN_FLIGHT_MEMBERS_MAX.saturating_sub(in_flight);
+            let (next, members) = self.outbox.next(room);
             if next.is_empty() {
                 break;
             }
@@ -393,6 +398,7 @@ impl Keeper {
                 .block_on(inner.platform.publish_all(&next))
                 .map_err(AudienceError::from)?;
             self.told = Some(token);
+            self.in_flight.push((token, members));
             self.outbox.sent(next.len());
         }
         inner

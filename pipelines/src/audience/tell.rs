@@ -9,8 +9,12 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 use actors::model::{BrandId, MemberNo, SegmentId, Time};
 use cdp::control::{CHANGE_MEMBERS_MAX, Control, MembershipChange};
 
-/// Records on their way that identity has not consumed: some tens of thousands of members in one of its batches.
-pub const IN_FLIGHT_MAX: u64 = 8;
+/// Members in records on their way that identity has not consumed. It decides a record whole and reads thousands of them
+/// at once: more would make its batches large.
+pub const IN_FLIGHT_MEMBERS_MAX: usize = 64 << 10;
+
+/// Records appended together.
+const GROUP_MAX: usize = 1_024;
 
 /// A member entered or left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,11 +81,19 @@ impl Outbox {
             .extend(open.into_values().map(|open| open.change));
     }
 
-    /// The next records to append, at most `room`. They stay until [`Outbox::sent`].
-    pub fn next(&self, room: u64) -> Vec<Control> {
-        let room = usize::try_from(room).unwrap_or(usize::MAX);
-        let next = self.waiting.iter().take(room);
-        next.cloned().map(Control::Membership).collect()
+    /// The next records to append, with about `room` members at most, and how many members they have. They stay until
+    /// [`Outbox::sent`].
+    pub fn next(&self, room: usize) -> (Vec<Control>, usize) {
+        let mut members = 0;
+        let mut next = Vec::new();
+        for change in self.waiting.iter().take(GROUP_MAX) {
+            if members >= room {
+                break;
+            }
+            members += change.members.len();
+            next.push(Control::Membership(change.clone()));
+        }
+        (next, members)
     }
 
     /// So many of [`Outbox::next`] are durable.
@@ -117,7 +129,7 @@ mod tests {
     }
 
     fn shape(outbox: &Outbox) -> Vec<(u32, Vec<(u32, bool)>)> {
-        let records = outbox.next(u64::MAX).into_iter();
+        let records = outbox.next(usize::MAX).0.into_iter();
         records
             .map(|record| match record {
                 Control::Membership(change) => {
@@ -154,7 +166,9 @@ mod tests {
         );
         outbox.sent(2);
         assert_eq!(outbox.len(), 2);
-        assert_eq!(outbox.next(1).len(), 1);
+        let (next, members) = outbox.next(1);
+        assert_eq!((next.len(), members), (1, 1));
+        assert!(outbox.next(0).0.is_empty());
     }
 
     #[test]

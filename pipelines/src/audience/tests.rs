@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::log::LogError;
 use actors::machine::Rows;
 use actors::model::{
     BrandId, IdSpace, Identifier, ManualClock, MemberNo, Scope, SegmentId, SourceId, Time,
@@ -47,8 +48,14 @@ impl World {
 
     async fn start(&mut self) {
         let config = PlatformConfig::new(self.dir.path());
-        let platform = Platform::start(config, self.clock.clone(), |_, _| ()).await;
-        let platform = Arc::new(platform.unwrap());
+        let platform = loop {
+            match Platform::start(config.clone(), self.clock.clone(), |_, _| ()).await {
+                Ok(platform) => break Arc::new(platform),
+                // Threads of the one before let go of its files a moment after it is dropped.
+                Err(StartError::Log(LogError::Locked(_))) => tokio::task::yield_now().await,
+                Err(error) => panic!("{error}"),
+            }
+        };
         let history = Arc::new(Tail::new(platform.node().shared().clone()));
         let audience = Audience::start(platform.clone(), history).unwrap();
         self.running = Some((platform, audience));
