@@ -303,7 +303,8 @@ impl Keeper {
         while at < until {
             let mut taken = Vec::with_capacity(CHUNK);
             // Broken off between two results only, so that a position says which events the engine has.
-            let next = inner.tail.read(at, until, &mut |event| {
+            let mut forgotten: Vec<IdentNo> = Vec::new();
+            let mut each = |event: &HistoryEvent<'_>| {
                 if !event.test {
                     taken.push(Taken::of(event));
                 }
@@ -311,9 +312,14 @@ impl Keeper {
                     true => ControlFlow::Continue(()),
                     false => ControlFlow::Break(()),
                 }
-            })?;
+            };
+            let mut erased = |fragments: &[IdentNo]| forgotten.extend_from_slice(fragments);
+            let next = inner.tail.read(at, until, &mut each, &mut erased)?;
             let mut applied = inner.applied.lock();
             give(inner, &mut taken);
+            for fragment in forgotten {
+                inner.engine.lock().apply(Change::Forget { fragment });
+            }
             applied.0 = next;
             at = next;
         }
@@ -385,8 +391,7 @@ impl Keeper {
                 .and_then(|unit| unit.consumed.get(&PartitionId(0)))
                 .copied()
                 .unwrap_or_default();
-            self.in_flight
-                .retain(|(last, _)| last.0.offset >= consumed);
+            self.in_flight.retain(|(last, _)| last.0.offset >= consumed);
             let in_flight: usize = self.in_flight.iter().map(|(_, members)| members).sum();
             let room = IN_FLIGHT_MEMBERS_MAX.saturating_sub(in_flight);
             let (next, members) = self.outbox.next(room);

@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use actors::history::{Each, History, HistoryError, HistoryEvent, Scanned, Wanted};
 use actors::machine::{Personal, RecordAt};
-use actors::model::{Offset, Position, Unit};
+use actors::model::{IdentNo, Offset, Position, Unit};
 use actors::runtime::feed::{FeedError, RESULTS};
 use actors::runtime::runner::Shared;
-use cdp::routed::{self, EventBody, EventHead, schema};
+use cdp::routed::{self, Erased, EventBody, EventHead, schema};
 
 /// Reads committed events from the result log.
 #[derive(Clone)]
@@ -31,12 +31,14 @@ impl Tail {
     }
 
     /// Shows all events of results from `from` up to `until`, in the order in which identity decided them, until `each`
-    /// breaks off. Answers from where to go on: behind the result in which it was broken off.
+    /// breaks off. Answers from where to go on: behind the result in which it was broken off. `erased` hears of fragments
+    /// whose person was forgotten; no event of theirs comes later.
     pub fn read(
         &self,
         from: Offset,
         until: Offset,
         each: &mut dyn FnMut(&HistoryEvent<'_>) -> ControlFlow<()>,
+        erased: &mut dyn FnMut(&[IdentNo]),
     ) -> Result<Offset, FeedError> {
         let mut at = from;
         while at < until {
@@ -56,6 +58,13 @@ impl Tail {
                     };
                     if flow.is_continue() {
                         flow = each(&lent(&head, body.as_ref(), record.at));
+                    }
+                }
+            }
+            if frame.header.unit == Unit::IDENTITY {
+                for record in frame.records_of(schema::ERASED, &*self.shared.sealer)? {
+                    if let Some(forgotten) = routed::decode::<Erased>(&record.envelope) {
+                        erased(&forgotten.fragments);
                     }
                 }
             }
@@ -88,16 +97,21 @@ impl History for Tail {
         let Some(sink) = sinks.first_mut() else {
             return Ok(seen);
         };
-        let read = self.read(wanted.from, until, &mut |event| {
-            seen.read += 1;
-            if !wanted.holds(event) {
-                return ControlFlow::Continue(());
-            }
-            seen.shown += 1;
-            let flow = sink(event);
-            seen.stopped = flow.is_break();
-            flow
-        });
+        let read = self.read(
+            wanted.from,
+            until,
+            &mut |event| {
+                seen.read += 1;
+                if !wanted.holds(event) {
+                    return ControlFlow::Continue(());
+                }
+                seen.shown += 1;
+                let flow = sink(event);
+                seen.stopped = flow.is_break();
+                flow
+            },
+            &mut |_| (),
+        );
         read.map_err(|error| HistoryError::Io(error.to_string()))?;
         Ok(seen)
     }

@@ -14,7 +14,7 @@ use cdp::definition::AttributeSchema;
 use cdp::identity::row;
 use cdp::profile::concluded::memberships;
 use cdp::profile::view::{TimelineFilter, timeline_page};
-use cdp::rule::{Plan, Rule};
+use cdp::rule::Plan;
 use ingest::{OrderDefaults, Protocol, SourceInfo};
 use tempfile::TempDir;
 
