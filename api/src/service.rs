@@ -101,8 +101,10 @@ impl Service {
             .registry()
             .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
             .await?;
-        // Until there is a lake, the result log itself answers for the past.
-        let history = Arc::new(Tail::new(platform.node().shared().clone()));
+        // Without a lake the result log itself answers for the past: right, but it is read whole for any question.
+        let history = platform
+            .history()
+            .unwrap_or_else(|| Arc::new(Tail::new(platform.node().shared().clone())));
         let audience = Audience::start(platform.clone(), history)?;
         let shared = Arc::new(App::new(config, platform, audience, manual));
         let (stop, stopped) = watch::channel(false);
