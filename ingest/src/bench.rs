@@ -1,5 +1,7 @@
 //! What admission and decoding cost, measured in this process. `tributary bench` prints it.
 
+pub mod files;
+
 use std::hint::black_box;
 use std::time::Instant;
 

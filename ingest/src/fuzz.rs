@@ -66,17 +66,56 @@ pub fn csv(bytes: &[u8]) {
     let header =
         b"InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
     rows(&[&header[..], bytes].concat(), &mapping);
-    let lines = shipped.replace("\"csv\"", "\"jsonl\"");
+    rows(bytes, &with_file(shipped, "format = \"jsonl\""));
     rows(
         bytes,
-        &Mapping::parse(&lines).expect("the format may change"),
+        &with_file(
+            shipped,
+            "format = \"csv\"\ndelimiter = \"whitespace\"\nencoding = \"gb18030\"",
+        ),
     );
-    for row in Rows::own_json(bytes, &source(), Time(0)).flatten() {
-        sound(row);
+    if let Ok(rows) = Rows::own_json(bytes, &source(), Time(0)) {
+        rows.flatten().for_each(sound);
     }
     if let Ok(text) = std::str::from_utf8(bytes) {
         Mapping::parse(text).ok();
     }
+}
+
+/// Parquet: as it is, and with the bytes that every table begins and ends with.
+pub fn parquet(bytes: &[u8]) {
+    let mapping = Mapping::parse(include_str!("../examples/online_retail.toml"))
+        .expect("the shipped mapping is right");
+    rows(bytes, &mapping);
+    let length = u32::try_from(bytes.len()).unwrap_or(0).to_le_bytes();
+    rows(&[b"PAR1", bytes, &length, b"PAR1"].concat(), &mapping);
+}
+
+/// Workbooks: as they are, and as the sheet and the shared texts of one that is right otherwise.
+pub fn xlsx(bytes: &[u8]) {
+    let mapping = Mapping::parse(include_str!("../examples/online_retail.toml"))
+        .expect("the shipped mapping is right");
+    rows(bytes, &mapping);
+    for part in ["xl/worksheets/sheet1.xml", "xl/sharedStrings.xml"] {
+        if let Ok(book) = crate::file::workbook_with(part, bytes) {
+            rows(&book, &mapping);
+        }
+    }
+}
+
+/// A file of an unknown kind: a mapping is guessed, and it must be right in itself.
+pub fn suggest(bytes: &[u8]) {
+    let open = || Ok(crate::file::Content::from(bytes));
+    if let Ok(found) = crate::file::suggest(open, &[]) {
+        let parsed = Mapping::parse(&found.mapping);
+        assert!(parsed.is_ok(), "{parsed:?} in {}", found.mapping);
+    }
+}
+
+/// The shipped mapping for a file that is laid out so.
+fn with_file(shipped: &str, file: &str) -> Mapping {
+    let text = shipped.replace("[event]", &format!("[file]\n{file}\n[event]"));
+    Mapping::parse(&text).expect("the layout may change")
 }
 
 fn rows(bytes: &[u8], mapping: &Mapping) {

@@ -16,7 +16,10 @@
 //! | [`IDENTIFIERS`] | 20 in one event | the event is rejected (`too_many_identifiers`) |
 //! | [`TIME_FIRST`] … [`TIME_LAST`] | 1970 to 9999 | the event is rejected (`time_range`) |
 //! | [`ROW_BYTES`] | 4 MiB for a row of a file | the file is refused there: a quote is not closed |
-//! | [`ROW_KEYS`] | 50 million different keys in one file | the file is refused there: split it |
+//! | [`ROW_KEYS`] | 50 million different keys in one file | the file is refused there: split it, or `unique = true` |
+//! | [`XLSX_MEMBERS`] | 10,000 parts of a workbook | the file is refused (`file_limit`) |
+//! | [`XLSX_HELD_BYTES`] | 256 MiB of shared texts and styles, unpacked | the file is refused (`file_limit`) |
+//! | [`XLSX_SHEETS_BYTES`] | 8 GiB of sheets, unpacked | the file is refused (`file_limit`) |
 //!
 //! There is no ratio limit for gzip: reading stops one byte after the batch limit, so a bomb costs no more than a batch.
 //! An event dated in the future is kept, whatever its distance; it counts from its own time on.
@@ -59,6 +62,13 @@ pub const TIME_LAST: Time = Time::MAX;
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
 /// Different message keys in one file: about 1.2 GB of counts (see [`crate::file`]).
 pub const ROW_KEYS: usize = 50_000_000;
+/// Parts of a workbook. Real ones have some dozens; each costs memory before anything is read.
+pub const XLSX_MEMBERS: usize = 10_000;
+/// Unpacked bytes of a workbook's parts that are held in memory: shared texts, styles, relations. The texts of a full
+/// sheet of a million rows.
+pub const XLSX_HELD_BYTES: u64 = 256 * 1024 * 1024;
+/// Unpacked bytes of a workbook's sheets, which are read cell by cell: several full ones.
+pub const XLSX_SHEETS_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 
 /// Bytes that a request of this protocol may have, before and after gzip is undone. HTTP stops reading there.
 pub fn body_bytes(protocol: Protocol) -> usize {

@@ -42,7 +42,7 @@ impl Mapping {
             }
         }
         if let Some(order) = &self.order {
-            event.raw("order", &self.order(order, cells, before)?);
+            event.raw("order", &self.order(order, cells, &message_id, before)?);
         }
         Ok(Built {
             message_id,
@@ -71,7 +71,10 @@ impl Mapping {
             if let Some(scope) = given(&part.scope, cells) {
                 identifier.text("scope", scope);
             }
-            identifier.text("value", value);
+            match &part.prefix {
+                None => identifier.text("value", value),
+                Some(prefix) => identifier.text("value", &format!("{prefix}{value}")),
+            };
             if list.len() > 1 {
                 list.push(',');
             }
@@ -99,10 +102,17 @@ impl Mapping {
         Ok(fields)
     }
 
-    fn order(&self, part: &OrderPart, cells: &[String], before: u32) -> Result<String, Reject> {
+    fn order(
+        &self,
+        part: &OrderPart,
+        cells: &[String],
+        message_id: &str,
+        before: u32,
+    ) -> Result<String, Reject> {
         let cell = |column: Option<Column>| column.map_or("", |column| &*cells[column]);
         let mut order = ObjectWriter::new();
-        order.text("order_id", &cells[part.order_id]);
+        let own = part.order_id.map_or(message_id, |column| &*cells[column]);
+        order.text("order_id", own);
         if let Some(shop) = given(&part.shop, cells) {
             order.text("shop", shop);
         }
@@ -125,7 +135,10 @@ impl Mapping {
             let line_id = match line.line_id {
                 Some(column) => cells[column].clone(),
                 None => {
-                    let rest = self.key.iter().filter(|column| **column != part.order_id);
+                    let rest = self
+                        .key
+                        .iter()
+                        .filter(|column| Some(**column) != part.order_id);
                     counted(&join(rest.map(|column| &*cells[*column])), before)
                 }
             };

@@ -4,24 +4,32 @@
 //! time_zone = "Asia/Shanghai"            # of times without an offset
 //! time_formats = ["iso", "%Y/%m/%d"]     # tried in order; iso is the default
 //! [file]
-//! format = "csv"                         # or jsonl; there a column is a dotted path
-//! delimiter = ";"                        # one character, "," by default
+//! format = "csv"                         # or xlsx, parquet, jsonl (there a column is a dotted path); by default what
+//!                                        # the file itself says
+//! delimiter = ";"                        # one character, "," by default; or "whitespace": any number of blanks
+//! quote = "none"                         # one character, \" by default
+//! encoding = "gb18030"                   # by default told from the first bytes: UTF-8 or GB18030
+//! skip_lines = 2                         # lines before the header
+//! columns = ["card", "day"]              # names, for a file without a header
+//! sheet = "2026"                         # of a workbook; by default the first
 //! [event]
 //! type = "order"                         # track identify page screen group alias order scan
 //! name = "Bought"                        # or name_column
 //! message_id = ["order", "sku"]          # key columns
+//! unique = true                          # no two rows have the same key: nothing is counted, so memory stays constant
 //! time = "paid_at"
 //! [[identifiers]]
 //! kind = "openid"
 //! scope = "wxabc"                        # or scope_column
 //! column = "openid"
 //! whole_number = true                    # 17850.0 means 17850
+//! prefix = "old-"                        # put before each value, where another system's ids would meet ours
 //! [traits]
 //! city = "city"                          # a column, or with a type: text number boolean time
 //! [properties]
 //! points = { column = "points", type = "number" }
 //! [order]
-//! order_id = "order"
+//! order_id = "order"                     # or each_row = true: every row is an order and its key is its id
 //! shop = "tmall-1"                       # or shop_column
 //! currency = "CNY"                       # or currency_column
 //! status = "paid"                        # or status_column
@@ -44,13 +52,14 @@ use std::fmt;
 use actors::model::{Currency, Identifier};
 use jiff::tz::TimeZone;
 
+use super::options::{self, FileOptions};
 use super::section::{Notes, Section};
 use crate::protocol::order;
 
 /// A mapping that is right in itself; whether the file has its columns shows when it is opened.
 #[derive(Debug, Clone)]
 pub struct Mapping {
-    pub(super) format: Format,
+    pub(super) file: FileOptions,
     /// Every column that is named, once; the rest points here.
     pub(super) columns: Vec<String>,
     pub(super) zone: TimeZone,
@@ -58,6 +67,8 @@ pub struct Mapping {
     pub(super) kind: String,
     pub(super) name: Option<Given>,
     pub(super) key: Vec<Column>,
+    /// No two rows have the same key.
+    pub(super) unique: bool,
     pub(super) time: Option<Column>,
     pub(super) identifiers: Vec<IdentifierPart>,
     pub(super) traits: Vec<FieldPart>,
@@ -90,12 +101,6 @@ impl fmt::Display for MappingErrors {
 
 impl std::error::Error for MappingErrors {}
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
-    Csv { delimiter: u8, quote: u8 },
-    Jsonl,
-}
-
 /// Index into [`Mapping::columns`].
 pub(super) type Column = usize;
 
@@ -118,6 +123,7 @@ pub(super) struct IdentifierPart {
     pub scope: Option<Given>,
     pub column: Column,
     pub whole_number: bool,
+    pub prefix: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -137,7 +143,8 @@ pub(super) enum FieldKind {
 
 #[derive(Debug, Clone)]
 pub(super) struct OrderPart {
-    pub order_id: Column,
+    /// None: each row is an order, and its message id is the order's.
+    pub order_id: Option<Column>,
     pub shop: Option<Given>,
     pub currency: Option<Given>,
     pub status: Option<Given>,
@@ -273,13 +280,10 @@ fn read(top: &Section<'_>) -> Option<Mapping> {
         "order",
     ]);
 
-    let format = file.as_ref().map_or(
-        Some(Format::Csv {
-            delimiter: b',',
-            quote: b'"',
-        }),
-        read_format,
-    );
+    let options = match &file {
+        Some(file) => options::read(file),
+        None => Some(FileOptions::default()),
+    };
     let order = order.as_ref().and_then(read_order);
     let event = event?;
     let kind = event.word("type", &KINDS);
@@ -293,7 +297,15 @@ fn read(top: &Section<'_>) -> Option<Mapping> {
     }
     let key: Vec<_> = key.iter().map(|name| event.notes.column(name)).collect();
     let time = event.column("time");
-    event.finish(&["type", "name", "name_column", "message_id", "time"]);
+    let unique = event.flag("unique");
+    event.finish(&[
+        "type",
+        "name",
+        "name_column",
+        "message_id",
+        "unique",
+        "time",
+    ]);
 
     let timed = time.is_some()
         || traits
@@ -313,7 +325,7 @@ fn read(top: &Section<'_>) -> Option<Mapping> {
         event.problem("name", "is missing: a track event needs a name".into());
     }
     Some(Mapping {
-        format: format?,
+        file: options?,
         columns: Vec::new(),
         zone: zone.unwrap_or(TimeZone::UTC),
         time_formats: time_formats
@@ -326,29 +338,12 @@ fn read(top: &Section<'_>) -> Option<Mapping> {
         kind: kind?,
         name,
         key,
+        unique,
         time,
         identifiers,
         traits,
         properties,
         order,
-    })
-}
-
-fn read_format(file: &Section<'_>) -> Option<Format> {
-    let format = if file.has("format") {
-        file.word("format", &["csv", "jsonl"])
-    } else {
-        Some("csv".into())
-    };
-    let delimiter = file.character("delimiter", b',');
-    let quote = file.character("quote", b'"');
-    file.finish(&["format", "delimiter", "quote"]);
-    Some(match &*format? {
-        "jsonl" => Format::Jsonl,
-        _ => Format::Csv {
-            delimiter: delimiter?,
-            quote: quote?,
-        },
     })
 }
 
@@ -364,12 +359,21 @@ fn identifier(section: &Section<'_>) -> Option<IdentifierPart> {
         .required("column")
         .map(|name| section.notes.column(&name));
     let whole_number = section.flag("whole_number");
-    section.finish(&["kind", "scope", "scope_column", "column", "whole_number"]);
+    let prefix = section.text("prefix");
+    section.finish(&[
+        "kind",
+        "scope",
+        "scope_column",
+        "column",
+        "whole_number",
+        "prefix",
+    ]);
     Some(IdentifierPart {
         kind: kind?,
         scope,
         column: column?,
         whole_number,
+        prefix,
     })
 }
 
@@ -414,9 +418,18 @@ fn fields(section: &Section<'_>) -> Vec<FieldPart> {
 }
 
 fn read_order(section: &Section<'_>) -> Option<OrderPart> {
-    let order_id = section
-        .required("order_id")
-        .map(|name| section.notes.column(&name));
+    let each_row = section.flag("each_row");
+    let order_id = match each_row {
+        true => {
+            if section.has("order_id") {
+                section.problem("order_id", "say either `order_id` or `each_row`".into());
+            }
+            Some(None)
+        }
+        false => section
+            .required("order_id")
+            .map(|name| Some(section.notes.column(&name))),
+    };
     let shop = section.given("shop", "shop_column");
     let currency = section.given("currency", "currency_column");
     if let Some(Given::Text(code)) = &currency
@@ -448,6 +461,7 @@ fn read_order(section: &Section<'_>) -> Option<OrderPart> {
     });
     section.finish(&[
         "order_id",
+        "each_row",
         "shop",
         "shop_column",
         "currency",

@@ -191,6 +191,7 @@ fn jsonl_by_paths_and_as_it_is() {
 
     let own = "{\"message_id\":\"1\",\"name\":\"E\",\"identifiers\":[\"phone:1\"]}\n{\"name\":\"E\",\"identifiers\":[\"phone:1\"]}\n";
     let rows: Vec<_> = Rows::own_json(own.as_bytes(), &source(), Time(5))
+        .expect("it opens")
         .collect::<Result<_, _>>()
         .expect("it can be read");
     assert!(matches!(&rows[0], Row::Record(record) if &*record.message_id == "1"));

@@ -39,6 +39,7 @@ fn all(bytes: &[u8]) {
     cloudevents(bytes);
     scan(bytes);
     csv(bytes);
+    suggest(bytes);
 }
 
 #[test]
@@ -50,6 +51,37 @@ fn seeds_and_every_cut_of_them_are_survived() {
     }
     for depth in ["[", "{\"a\":", "{\"batch\":[", "\"\\"] {
         all(depth.repeat(100_000).as_bytes());
+    }
+}
+
+/// A sheet as programs write it.
+const SHEET: &str = r#"<worksheet><dimension ref="A1:H9"/><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>InvoiceNo</t></is></c><c r="B1" t="s"><v>0</v></c></row><row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="XFD2" t="b"><v>1</v></c><c t="e"><v>#N/A</v></c><c s="1"><v>45000.5</v></c></row></sheetData></worksheet>"#;
+
+#[test]
+fn every_cut_of_a_sheet_is_survived() {
+    for cut in 0..=SHEET.len() {
+        xlsx(&SHEET.as_bytes()[..cut]);
+    }
+    xlsx("<c>".repeat(100_000).as_bytes());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn damaged_sheets_are_survived(splices in vec((any::<prop::sample::Index>(), 0usize..6, 0..PIECES.len()), 1..6)) {
+        let mut bytes = SHEET.as_bytes().to_vec();
+        for (place, remove, piece) in splices {
+            let from = place.index(bytes.len() + 1);
+            let to = (from + remove).min(bytes.len());
+            bytes.splice(from..to, PIECES[piece].bytes());
+        }
+        xlsx(&bytes);
+    }
+
+    #[test]
+    fn arbitrary_tables_are_survived(bytes in vec(any::<u8>(), 0..400)) {
+        parquet(&bytes);
     }
 }
 
