@@ -76,8 +76,8 @@ impl App {
     ) -> App {
         let started = actors::model::SystemClock.now().0;
         App {
+            jobs: Jobs::open(&config.data.join("jobs")),
             config,
-            jobs: Jobs::default(),
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
             draining: AtomicBool::new(false),

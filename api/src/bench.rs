@@ -7,6 +7,7 @@
 mod apply;
 mod child;
 mod disk;
+mod import;
 mod ingest;
 mod load;
 mod parts;
@@ -42,6 +43,8 @@ pub enum What {
     Generate,
     /// Counting segments over made-up members, in this process.
     Segments,
+    /// Reading files of every format, beside DuckDB.
+    Import,
 }
 
 /// How to measure it.
@@ -138,6 +141,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
         What::Segments => segments::run(options, &mut table)?,
+        What::Import => import::run(options, &dir.0, &mut table)?,
     }
     Ok(table)
 }

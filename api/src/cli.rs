@@ -107,7 +107,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 }
 
 /// Why a folder does not open: a wrong folder or wish is the caller's (2), all else happened while working (1).
-fn start_failure(error: &pipelines::StartError) -> Failure {
+pub(crate) fn start_failure(error: &pipelines::StartError) -> Failure {
     let text = crate::error::chain(error);
     match error.kind() {
         ErrorKind::Invalid => Failure::usage(text),

@@ -43,10 +43,21 @@ pub struct Config {
     pub lake: Option<LakeOptions>,
     /// Folder of backups that the API may start; empty: `DIR/backups`.
     pub backup_dir: PathBuf,
+    /// Files that are imported over the API.
+    pub import: ImportLimits,
     /// The clock is set by `PUT /api/v1/clock` instead of running.
     pub manual_clock: bool,
     /// Every value and where it comes from, for `tributary check`.
     pub effective: Vec<(&'static Key, Value)>,
+}
+
+/// Files that are imported over the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportLimits {
+    /// Bytes of a file that is brought.
+    pub upload_bytes_max: u64,
+    /// Folder whose files may be imported by their path, if somebody sets it.
+    pub folder: Option<PathBuf>,
 }
 
 /// Limits of the HTTP server.

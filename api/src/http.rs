@@ -1,6 +1,7 @@
 //! The HTTP server: sockets with limits, routes that name their permission, who calls and what they may see.
 
 pub mod auth;
+pub mod file;
 pub mod input;
 pub mod page;
 pub mod reply;
@@ -9,6 +10,7 @@ pub mod server;
 pub mod trail;
 
 pub use auth::{Caller, Permission};
+pub use file::{file_body, read_to_file};
 pub use input::{Body, Input, Query, RequestId, Segment, read_body};
 pub use page::{Page, Paging};
 pub use reply::Written;

@@ -10,6 +10,7 @@ pub mod definitions;
 pub mod docs;
 pub mod events;
 pub mod health;
+pub mod imports;
 pub mod landing;
 pub mod members;
 pub mod operations;
@@ -35,4 +36,5 @@ pub fn all() -> Routes {
         .and(stats::routes())
         .and(clock::routes())
         .and(operations::routes())
+        .and(imports::routes())
 }

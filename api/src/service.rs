@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::error::{ApiError, chain};
 use crate::http::server::Server;
 use crate::http::trail;
+use crate::import::worker;
 use crate::routes;
 
 /// How often definitions that units have taken are put into force, and those left by a crash are sent.
@@ -35,6 +36,7 @@ pub struct Service {
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     definitions: JoinHandle<()>,
+    imports: std::thread::JoinHandle<()>,
 }
 
 /// Why a service does not start.
@@ -48,6 +50,9 @@ pub enum ServiceError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The machine gives no thread.
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] std::io::Error),
     /// The data folder cannot be opened.
     #[error(transparent)]
     Platform(#[from] StartError),
@@ -110,6 +115,7 @@ impl Service {
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
         let definitions = tokio::spawn(definitions(shared.clone(), stopped));
+        let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
             shared,
             address,
@@ -117,6 +123,7 @@ impl Service {
             stop,
             served,
             definitions,
+            imports,
         })
     }
 
@@ -136,6 +143,12 @@ impl Service {
             }
         }
         let shared = self.shared.clone();
+        // Before the platform rests: a group that is on its way still arrives.
+        self.shared.jobs.stop();
+        let imports = self.imports;
+        if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || imports.join()).await {
+            tracing::error!("the thread of imports failed");
+        }
         let platform = self.shared.platform().clone();
         let registry = platform.registry().clone();
         let drained = tokio::task::spawn_blocking(move || {

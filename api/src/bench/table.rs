@@ -42,6 +42,7 @@ impl Table {
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
             What::Segments => "counting segments in this process",
+            What::Import => "files read in this process",
         };
         Table {
             title: title.to_owned(),

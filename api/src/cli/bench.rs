@@ -94,6 +94,8 @@ enum Choice {
     Generate,
     /// Counting segments over made-up members, in this process
     Segments,
+    /// Reading files of every format, beside DuckDB
+    Import,
 }
 
 /// Runs it.
@@ -109,6 +111,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Decode => What::Decode,
         Choice::Generate => What::Generate,
         Choice::Segments => What::Segments,
+        Choice::Import => What::Import,
     };
     let program = match &args.program {
         Some(program) => program.clone(),

@@ -1,36 +1,34 @@
-//! `tributary import`: files of any length into a data folder or a running server.
-//!
-//! Message ids follow from the mapping's key columns, so whatever is sent twice counts once; the resume file only saves
-//! time. It is written after the rows it counts are durable, never before.
+//! `tributary import`: files of any length into a data folder or a running server; a mapping guessed for a new kind of
+//! file; and what its first rows would become.
 
-mod rejects;
-mod resume;
-mod sink;
-
+use std::cell::Cell;
 use std::fs::File;
-use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
+use actors::model::{Clock, SystemClock};
 use clap::Args as ClapArgs;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use ingest::file::{Mapping, Row, Rows};
+use ingest::file::{Content, Mapping, suggest};
 use tokio::runtime::Runtime;
 
-use self::rejects::Rejects;
-use self::resume::{Resume, State};
-use self::sink::{Batch, Sink};
 use super::options::ConfigArgs;
 use super::{Failure, runtime};
+use crate::import::resume::Resume;
+use crate::import::sink::Sink;
+use crate::import::{self, Progress, Watch, Work, beside};
 
-/// Import CSV or JSONL files of events and orders
+/// Import CSV, XLSX, Parquet or JSONL files of events and orders
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
 A mapping says which column is what; see ingest/examples/. Without one, the lines are events of our own JSON.
+--suggest guesses a mapping from names and values of the columns; --dry-run shows the first hundred rows as events.
 Importing a file again changes nothing. An import that was stopped goes on where it was.
 Rows that are no events go into FILE.rejects.csv with their number and reason; the rest is imported.
 
 Examples:
-  tributary import --data ./data --mapping ingest/examples/online_retail.toml online_retail.csv
+  tributary import --suggest orders.xlsx > orders.toml
+  tributary import --dry-run --mapping orders.toml orders.xlsx
+  tributary import --data ./data --mapping ingest/examples/online_retail.toml online_retail.parquet
   tributary import --server http://127.0.0.1:8080 --key tk_… --mapping crm.toml members-*.csv
   tributary import --data ./data events.jsonl")]
 pub struct Args {
@@ -71,15 +69,18 @@ pub struct Args {
     #[arg(long)]
     restart: bool,
 
+    /// Print a mapping guessed from the file, and import nothing
+    #[arg(long, conflicts_with_all = ["mapping", "dry_run", "server", "restart", "rejects"])]
+    suggest: bool,
+
+    /// Print the first hundred rows as the events that they would be, one JSON a line, and import nothing
+    #[arg(long, conflicts_with_all = ["server", "restart", "rejects"])]
+    dry_run: bool,
+
     /// Files
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
 }
-
-/// Rows of one group: one append, one fsync. Larger ones only make a stop cost more.
-const BATCH_ROWS: usize = 2_000;
-/// Bytes of one group: half of what a server takes at once, so that the largest order still fits behind it.
-const BATCH_BYTES: usize = 4 * 1024 * 1024;
 
 /// Runs it.
 pub fn run(args: &Args) -> Result<(), Failure> {
@@ -95,6 +96,16 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             return Err(Failure::usage(format!("{} is no file", input.display())));
         }
     }
+    if args.suggest {
+        return args.inputs.iter().try_for_each(|input| guess(input));
+    }
+    if args.dry_run {
+        let mapping = mapping.as_ref().map(|(mapping, _)| mapping);
+        return args
+            .inputs
+            .iter()
+            .try_for_each(|input| dry_run(input, mapping));
+    }
     let config = args.config.load(&[])?;
     crate::telemetry::start_logs("warn", config.log_json);
     let runtime = runtime()?;
@@ -109,7 +120,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let mut rejected = 0;
     let mut done = Ok(());
     for input in &args.inputs {
-        match import(args, &runtime, &sink, mapping.as_ref(), input) {
+        match import_one(args, &runtime, &sink, mapping.as_ref(), input) {
             Ok(count) => rejected += count,
             Err(failure) => {
                 done = Err(failure);
@@ -133,169 +144,125 @@ fn read_mapping(path: &Path) -> Result<(Mapping, String), Failure> {
     Ok((mapping, text))
 }
 
+/// Prints a mapping for a file.
+fn guess(input: &Path) -> Result<(), Failure> {
+    let open = || File::open(input).and_then(Content::file);
+    let found = suggest(open, &[])
+        .map_err(|error| Failure::usage(format!("{}: {error}", input.display())))?;
+    eprintln!("{}: {}", input.display(), found.about);
+    for column in &found.columns {
+        eprintln!(
+            "  {} → {}   {}",
+            column.name,
+            column.place,
+            column.samples.join(" | ")
+        );
+    }
+    print!("{}", found.mapping);
+    Ok(())
+}
+
+/// Prints what the first rows of a file would become.
+fn dry_run(input: &Path, mapping: Option<&Mapping>) -> Result<(), Failure> {
+    let content = File::open(input).and_then(Content::file);
+    let content =
+        content.map_err(|error| Failure::work(format!("{}: {error}", input.display())))?;
+    let run = import::dry::run(content, mapping, SystemClock.now())
+        .map_err(|error| Failure::usage(format!("{}: {error}", input.display())))?;
+    for row in &run.rows {
+        let line = serde_json::to_string(row).expect("texts and numbers always serialise");
+        println!("{line}");
+    }
+    eprintln!(
+        "{}: {}; of the first {} rows {} would be events, {} set aside; nothing was written",
+        input.display(),
+        run.about,
+        run.rows.len(),
+        run.accepted,
+        run.rejected
+    );
+    Ok(())
+}
+
 /// Imports one file; answers how many of its rows were set aside.
-fn import(
+fn import_one(
     args: &Args,
     runtime: &Runtime,
     sink: &Sink,
     mapping: Option<&(Mapping, String)>,
     input: &Path,
 ) -> Result<u64, Failure> {
-    let fail =
-        |error: &dyn std::fmt::Display| Failure::work(format!("{}: {error}", input.display()));
     let text = mapping.map_or("", |(_, text)| text);
-    let resume = Resume::of(input, text, &args.source, sink).map_err(|error| fail(&error))?;
-    let mut state = match args.restart {
-        true => State::default(),
-        false => resume.load(),
+    let resume = Resume::of(input, text, &args.source, sink)
+        .map_err(|error| Failure::work(format!("{}: {error}", input.display())))?;
+    let rejects = args.rejects.clone().unwrap_or_else(|| beside(input));
+    let work = Work {
+        input,
+        mapping: mapping.map(|(mapping, _)| mapping),
+        rejects: rejects.clone(),
+        resume,
+        restart: args.restart,
     };
-    let rejects_path = args.rejects.clone().unwrap_or_else(|| beside(input));
-    let mut rejects =
-        Rejects::open(&rejects_path, state.rejects_bytes).map_err(|error| fail(&error))?;
-    let file = File::open(input).map_err(|error| fail(&error))?;
-    let bytes = file.metadata().map_or(0, |about| about.len());
-    let reader = BufReader::with_capacity(1 << 20, file);
-    let source = sink.source();
-    let mut rows = match mapping {
-        Some((mapping, _)) => Rows::new(reader, mapping, source, sink.now()),
-        None => Ok(Rows::own_json(reader, source, sink.now())),
-    }
-    .map_err(|error| Failure::usage(format!("{}: {error}", input.display())))?;
-    if state.rows > 0 {
-        eprintln!(
-            "{}: going on behind row {}",
-            input.display(),
-            HumanCount(state.rows)
-        );
-        rows.skip_rows(state.rows).map_err(|error| fail(&error))?;
-    }
-    let bar = bar(input, bytes);
-    let mut flight: Option<Flight> = None;
-    let mut batch = Batch::default();
-    loop {
-        let row = rows.next().transpose().map_err(|error| fail(&error))?;
-        let end = row.is_none();
-        match row {
-            Some(Row::Record(record)) => batch.push(rows.row(), record),
-            Some(Row::Rejected(row)) => {
-                let reject = &row.reject;
-                rejects
-                    .add(
-                        row.row,
-                        reject.code.as_str(),
-                        reject.field.as_deref(),
-                        &reject.reason,
-                        &row.raw,
-                    )
-                    .map_err(|error| fail(&error))?;
-            }
-            None => {}
+    let bar = Bar::new(input);
+    let done = import::run(runtime.handle(), sink, work, &bar);
+    bar.bar.finish_and_clear();
+    let outcome = done.map_err(|error| {
+        let text = format!("{}: {}", input.display(), crate::error::chain(&error));
+        // Nothing was touched if the file did not even open.
+        match error.is_input() && !bar.opened.get() {
+            true => Failure::usage(text),
+            false => Failure::work(text),
         }
-        if !end && batch.len() < BATCH_ROWS && batch.bytes() < BATCH_BYTES {
-            continue;
-        }
-        // One group is on its way while the next is being built.
-        if let Some(before) = flight.take() {
-            state = before
-                .land(runtime, &mut rejects, &state)
-                .map_err(|error| fail(&error))?;
-            resume.save(&state);
-        }
-        bar.set_position(rows.byte());
-        let sent = std::mem::take(&mut batch);
-        rejects.flush().map_err(|error| fail(&error))?;
-        flight = Some(Flight {
-            rows: rows.row(),
-            found: rejects.count(),
-            numbers: sent.numbers(),
-            answer: runtime.spawn(sink.clone().send(sent)),
-        });
-        if end {
-            break;
-        }
-    }
-    if let Some(last) = flight.take() {
-        state = last
-            .land(runtime, &mut rejects, &state)
-            .map_err(|error| fail(&error))?;
-    }
-    bar.finish_and_clear();
-    let rejected = rejects.finish().map_err(|error| fail(&error))?;
-    if let Some(token) = &state.token {
-        runtime
-            .block_on(sink.wait(token))
-            .map_err(|error| fail(&error))?;
-    }
-    resume.done();
+    })?;
     println!(
         "{}: {} rows, {} accepted, {} set aside",
         input.display(),
-        HumanCount(state.rows),
-        HumanCount(state.rows - rejected.min(state.rows)),
-        HumanCount(rejected),
+        HumanCount(outcome.rows),
+        HumanCount(outcome.rows - outcome.rejected.min(outcome.rows)),
+        HumanCount(outcome.rejected),
     );
-    if rejected > 0 {
-        println!("  reasons in {}", rejects_path.display());
+    if outcome.rejected > 0 {
+        println!("  reasons in {}", rejects.display());
     }
-    Ok(rejected)
+    Ok(outcome.rejected)
 }
 
-/// A group on its way.
-struct Flight {
-    /// Rows read when it left.
-    rows: u64,
-    /// Rows set aside when it left.
-    found: u64,
-    /// Row numbers of its records.
-    numbers: Vec<u64>,
-    answer: tokio::task::JoinHandle<Result<sink::Sent, String>>,
+/// The progress of one file; nothing is drawn where nobody looks.
+struct Bar {
+    bar: ProgressBar,
+    name: String,
+    opened: Cell<bool>,
 }
 
-impl Flight {
-    /// Waits until it is durable; answers the state that a resume file may hold now.
-    fn land(
-        self,
-        runtime: &Runtime,
-        rejects: &mut Rejects,
-        before: &State,
-    ) -> Result<State, String> {
-        let sent = runtime
-            .block_on(self.answer)
-            .map_err(|error| error.to_string())??;
-        for (index, code, message) in &sent.rejected {
-            let row = self.numbers.get(*index).copied().unwrap_or_default();
-            rejects
-                .add(row, code, None, message, b"")
-                .map_err(|error| error.to_string())?;
+impl Bar {
+    fn new(input: &Path) -> Bar {
+        let style = "{msg} {wide_bar} {percent}% {eta}";
+        let style = ProgressStyle::with_template(style).expect("the template is valid");
+        let name = input.file_name().unwrap_or_default().to_string_lossy();
+        Bar {
+            bar: ProgressBar::new(0).with_style(style),
+            name: name.into_owned(),
+            opened: Cell::new(false),
         }
-        // Rows behind this group that were set aside meanwhile are found again after a stop.
-        let rejects_bytes = match rejects.count() == self.found {
-            true => rejects.bytes(),
-            false => rejects.bytes_at(self.found),
-        };
-        Ok(State {
-            rows: self.rows,
-            rejects_bytes,
-            token: sent.token.or_else(|| before.token.clone()),
-        })
     }
 }
 
-/// `orders.csv` → `orders.csv.rejects.csv`.
-fn beside(input: &Path) -> PathBuf {
-    let mut name = input.file_name().unwrap_or_default().to_owned();
-    name.push(".rejects.csv");
-    input.with_file_name(name)
-}
+impl Watch for Bar {
+    fn opened(&self, _: &str, behind: u64) {
+        self.opened.set(true);
+        if behind > 0 {
+            eprintln!("{}: going on behind row {}", self.name, HumanCount(behind));
+        }
+    }
 
-fn bar(input: &Path, bytes: u64) -> ProgressBar {
-    let style = "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta}";
-    let style = ProgressStyle::with_template(style).expect("the template is valid");
-    let name = input.file_name().unwrap_or_default().to_string_lossy();
-    ProgressBar::new(bytes)
-        .with_style(style)
-        .with_message(name.into_owned())
-}
+    fn progress(&self, progress: Progress) {
+        self.bar.set_length(progress.total);
+        self.bar.set_position(progress.done);
+        self.bar
+            .set_message(format!("{} {} rows", self.name, HumanCount(progress.rows)));
+    }
 
-#[cfg(test)]
-mod tests;
+    fn cancelled(&self) -> bool {
+        false
+    }
+}

@@ -70,6 +70,8 @@ keys! {
     "http.head_timeout_s", Kind::Number(1, 600), "30", false, "seconds for a request's head to arrive, and for an idle connection";
     "http.body_timeout_s", Kind::Number(1, 3_600), "30", false, "seconds for a request's body to arrive";
     "http.drain_timeout_s", Kind::Number(0, 600), "10", false, "seconds that SIGTERM gives open requests";
+    "import.upload_mib_max", Kind::Number(1, 1_048_576), "10240", false, "MiB of a file that is brought over the API";
+    "import.folder", Kind::Folder, "", false, "folder whose files may be imported over the API by their path; empty: none";
     "backup.folder", Kind::Folder, "", false, "folder for backups started over the API; empty: backups inside the data folder";
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipelines::lake::LakeOptions;
 
-use super::{Config, HttpLimits, KEYS, Key};
+use super::{Config, HttpLimits, ImportLimits, KEYS, Key};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,12 @@ pub struct Layers {
 }
 
 /// Variables that belong to commands other than `serve` and are no configuration keys.
-const OTHER_VARIABLES: &[&str] = &["TRIBUTARY_CONFIG", "TRIBUTARY_SERVER", "TRIBUTARY_KEY"];
+const OTHER_VARIABLES: &[&str] = &[
+    "TRIBUTARY_CONFIG",
+    "TRIBUTARY_SERVER",
+    "TRIBUTARY_KEY",
+    "TRIBUTARY_PYTHON",
+];
 
 /// Loads the configuration, or says everything that is wrong with it.
 pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
@@ -311,6 +316,11 @@ fn typed(values: BTreeMap<&'static str, Value>) -> Config {
             flush_rows: usize::try_from(number("lake.flush_rows")).expect(CHECKED),
             flush_age_ms: i64::try_from(1_000 * number("lake.flush_s")).expect(CHECKED),
         }),
+        import: ImportLimits {
+            upload_bytes_max: number("import.upload_mib_max") * 1024 * 1024,
+            folder: Some(PathBuf::from(text("import.folder")))
+                .filter(|folder| !folder.as_os_str().is_empty()),
+        },
         data,
         backup_dir,
         effective: KEYS

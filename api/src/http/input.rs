@@ -77,7 +77,7 @@ pub async fn read_body(
 
 /// Reads on and throws away, while the refusal is being sent: a client that is still sending would otherwise see its
 /// connection reset and never the answer.
-fn linger(mut body: axum::body::Body) {
+pub(super) fn linger(mut body: axum::body::Body) {
     tokio::spawn(async move {
         let drain = async {
             let mut bytes = 0;

@@ -19,7 +19,7 @@ pub fn routes() -> Routes {
             "/api/v1/backups",
             manage,
             backups,
-            doc(tag, "Backups since the process started, newest first")
+            doc(tag, "Backups, newest first")
                 .query::<JobsQuery>()
                 .answers::<Page<JobView>>(),
         )
@@ -39,7 +39,7 @@ pub fn routes() -> Routes {
             "/api/v1/jobs",
             manage,
             jobs,
-            doc(tag, "Long-running work since the process started, newest first")
+            doc(tag, "Long-running work, newest first")
                 .query::<JobsQuery>()
                 .answers::<Page<JobView>>(),
         )
@@ -114,7 +114,7 @@ async fn cancel(
     State(shared): State<Shared>,
     Segment(id): Segment<u64>,
 ) -> Result<Written<JobView>, ApiError> {
-    let job = shared.jobs.cancel(id);
+    let job = shared.jobs.cancel(id, shared.now());
     let job = job.ok_or_else(|| ApiError::not_found("job"))?;
     Ok(Written::changed(None, job))
 }

@@ -45,6 +45,11 @@ impl Batch {
         self.records.len()
     }
 
+    /// Whether there is nothing to send.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
     /// Bytes of their bodies.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -93,6 +98,15 @@ impl Sink {
             target: config.data.display().to_string(),
             to: To::Local(Arc::new(platform), config.data.clone()),
         })
+    }
+
+    /// Sends into a platform that runs already. It is not brought to rest by [`Sink::close`]'s caller but by its owner.
+    pub fn running(platform: Arc<Platform>, source: &Source, folder: PathBuf) -> Sink {
+        Sink {
+            source: source_info(source),
+            target: folder.display().to_string(),
+            to: To::Local(platform, folder),
+        }
     }
 
     /// Talks to a server. With a write key its source is used; with an API key the source of this name.
@@ -238,8 +252,8 @@ fn sent(json: &serde_json::Value) -> Sent {
     }
 }
 
-/// The group's source of this name.
-async fn find_or_make(
+/// The group's source of this name; made if it is not there.
+pub async fn find_or_make(
     registry: &Registry,
     name: &str,
 ) -> Result<Source, actors::registry::RegistryError> {

@@ -12,6 +12,9 @@ fn rejects_are_cut_back_to_what_is_durable() {
     let durable = first.bytes();
     first.add(9, "row_columns", None, "=1+1", b"x").unwrap();
     assert_eq!(first.bytes_at(1), durable);
+    first.landed(1);
+    assert_eq!(first.bytes_at(1), durable);
+    assert_eq!(first.bytes_at(2), first.bytes());
     assert_eq!(first.finish().unwrap(), 2);
 
     let mut again = Rejects::open(&path, durable).unwrap();

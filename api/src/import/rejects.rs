@@ -5,7 +5,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-const HEADER: &[u8] = b"row,code,field,reason,original\n";
+/// The first line.
+pub const HEADER: &[u8] = b"row,code,field,reason,original\n";
 
 /// The file under way.
 pub struct Rejects {
@@ -13,9 +14,9 @@ pub struct Rejects {
     file: Option<BufWriter<File>>,
     bytes: u64,
     count: u64,
-    /// Bytes after each row of this run, so that a group's part can be told from what came behind it.
+    /// Bytes after each row behind `before`, so that a group's part can be told from what came behind it.
     marks: Vec<u64>,
-    /// Rows and bytes that an earlier run left.
+    /// Rows and bytes that are durable: those of an earlier run and of groups that have landed.
     before: u64,
     before_bytes: u64,
 }
@@ -101,6 +102,15 @@ impl Rejects {
             Ok(0) | Err(_) => self.before_bytes,
             Ok(rows) => self.marks.get(rows - 1).copied().unwrap_or(self.bytes),
         }
+    }
+
+    /// The first `count` rows belong to groups that have landed: their places are not asked for again.
+    pub fn landed(&mut self, count: u64) {
+        let bytes = self.bytes_at(count);
+        let rows = usize::try_from(count.saturating_sub(self.before)).unwrap_or(usize::MAX);
+        self.marks.drain(..rows.min(self.marks.len()));
+        self.before_bytes = bytes;
+        self.before = self.before.max(count);
     }
 
     /// Hands everything to the operating system.

@@ -27,6 +27,11 @@ pub struct State {
 pub struct Resume(PathBuf);
 
 impl Resume {
+    /// At a place that belongs to one import alone.
+    pub fn at(path: PathBuf) -> Resume {
+        Resume(path)
+    }
+
     /// For this import.
     pub fn of(input: &Path, mapping: &str, source: &str, sink: &Sink) -> io::Result<Resume> {
         let path = input.canonicalize()?;

@@ -1,0 +1,177 @@
+//! Files that came over HTTP, until their import is done. Each lies in a folder of its own under a number of ours: nothing
+//! of a path comes from a caller.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use actors::model::Time;
+use serde::{Deserialize, Serialize};
+
+/// How long a file waits for its import: a day of work, and a night.
+const KEPT_MS: i64 = 48 * 60 * 60 * 1_000;
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upload {
+    /// Its number.
+    pub id: u64,
+    /// As the caller calls it; for people only.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: u64,
+    /// Its format.
+    pub format: String,
+    /// The number of the API key that brought it: nobody else may use it.
+    pub key: i64,
+    /// When it came, in epoch milliseconds.
+    pub at_ms: i64,
+}
+
+/// All of them.
+#[derive(Debug, Clone)]
+pub struct Uploads(PathBuf);
+
+impl Uploads {
+    /// Those in this folder.
+    pub fn new(folder: PathBuf) -> Uploads {
+        Uploads(folder)
+    }
+
+    /// Where the bytes of a file lie.
+    pub fn content(&self, id: u64) -> PathBuf {
+        self.folder(id).join("content")
+    }
+
+    /// Makes the folder of a new file.
+    pub fn begin(&self, id: u64) -> io::Result<()> {
+        fs::create_dir_all(self.folder(id))
+    }
+
+    /// Notes a file whose bytes are there.
+    pub fn finish(&self, upload: &Upload) -> io::Result<()> {
+        let text = serde_json::to_vec(upload).map_err(io::Error::other)?;
+        fs::write(self.folder(upload.id).join("about.json"), text)
+    }
+
+    /// A file of this key.
+    pub fn get(&self, id: u64, key: i64) -> Option<Upload> {
+        let text = fs::read(self.folder(id).join("about.json")).ok()?;
+        let upload: Upload = serde_json::from_slice(&text).ok()?;
+        (upload.key == key).then_some(upload)
+    }
+
+    /// Removes a file.
+    pub fn remove(&self, id: u64) {
+        if let Err(error) = fs::remove_dir_all(self.folder(id))
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, upload = id, "an uploaded file cannot be removed");
+        }
+    }
+
+    /// Removes files that nobody has imported in time; those that `used` names stay.
+    pub fn clean(&self, now: Time, used: &[u64]) {
+        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
+            let id = entry
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse().ok());
+            let Some(id) = id.filter(|id| !used.contains(id)) else {
+                continue;
+            };
+            // A number begins with the time at which the process started that gave it; see `App::nonce`.
+            let at_ms = match fs::read(self.folder(id).join("about.json")) {
+                Ok(text) => {
+                    serde_json::from_slice::<Upload>(&text).map_or(0, |upload| upload.at_ms)
+                }
+                Err(_) => modified_ms(&self.folder(id)),
+            };
+            if now.0.saturating_sub(at_ms) > KEPT_MS {
+                self.remove(id);
+            }
+        }
+    }
+
+    fn folder(&self, id: u64) -> PathBuf {
+        self.0.join(id.to_string())
+    }
+}
+
+/// When a folder was written to, in epoch milliseconds; 0 if that cannot be told.
+fn modified_ms(folder: &Path) -> i64 {
+    let since = fs::metadata(folder)
+        .and_then(|about| about.modified())
+        .ok()
+        .and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+    since.map_or(0, |since| i64::try_from(since.as_millis()).unwrap_or(0))
+}
+
+/// The file at `path` below `root`: no way out of it, neither by `..` nor by a link.
+pub fn below(root: &Path, path: &str) -> Option<PathBuf> {
+    let plain = Path::new(path)
+        .components()
+        .all(|part| matches!(part, std::path::Component::Normal(_)));
+    if path.is_empty() || !plain {
+        return None;
+    }
+    let root = root.canonicalize().ok()?;
+    let file = root.join(path).canonicalize().ok()?;
+    (file.starts_with(&root) && file.is_file()).then_some(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_path_leads_out_of_the_folder() {
+        let outer = tempfile::tempdir().unwrap();
+        let root = outer.path().join("in");
+        fs::create_dir_all(root.join("a")).unwrap();
+        fs::write(root.join("a/b.csv"), "x").unwrap();
+        fs::write(outer.path().join("secret"), "x").unwrap();
+        std::os::unix::fs::symlink(outer.path().join("secret"), root.join("link")).unwrap();
+        assert!(below(&root, "a/b.csv").is_some());
+        for path in [
+            "",
+            "..",
+            "../secret",
+            "a/../../secret",
+            "/etc/passwd",
+            "link",
+            "a",
+            "none",
+        ] {
+            assert!(below(&root, path).is_none(), "{path}");
+        }
+    }
+
+    #[test]
+    fn files_belong_to_the_key_that_brought_them_and_do_not_stay_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path().join("uploads"));
+        let mut upload = Upload {
+            id: 5,
+            name: "../../x.csv".into(),
+            bytes: 1,
+            format: "csv".into(),
+            key: 7,
+            at_ms: 1_000,
+        };
+        for id in [5, 6] {
+            upload.id = id;
+            uploads.begin(id).unwrap();
+            fs::write(uploads.content(id), "x").unwrap();
+            uploads.finish(&upload).unwrap();
+        }
+        assert!(uploads.get(5, 7).is_some());
+        assert!(uploads.get(5, 8).is_none());
+        assert!(uploads.get(9, 7).is_none());
+        uploads.clean(Time(KEPT_MS), &[]);
+        assert!(uploads.get(5, 7).is_some());
+        uploads.clean(Time(KEPT_MS * 2), &[6]);
+        assert!(uploads.get(5, 7).is_none() && uploads.get(6, 7).is_some());
+        assert!(!uploads.content(5).exists());
+    }
+}

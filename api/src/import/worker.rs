@@ -1,0 +1,172 @@
+//! The thread that does the imports of the API, one after the other.
+//!
+//! How far an import is stands in its job's folder, so that one that a crash or a stop interrupted goes on after the next
+//! start, and one that was cancelled goes on when somebody says so.
+
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use actors::model::{Scope, SourceId};
+use ingest::file::Mapping;
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+
+use super::resume::Resume;
+use super::sink::Sink;
+use super::uploads::Uploads;
+use super::{ImportError, Outcome, Progress, Watch, Work};
+use crate::app::Shared;
+use crate::error::chain;
+use crate::jobs::{Jobs, Taken, Ticket};
+
+/// What import jobs are called.
+pub const KIND: &str = "import";
+
+/// What an import needs to be done (again).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The file.
+    pub input: PathBuf,
+    /// Its number, if it was uploaded: it goes away once it is imported.
+    pub upload: Option<u64>,
+    /// The mapping as TOML; none: its lines are events of our own JSON.
+    pub mapping: Option<String>,
+    /// The source that its events come from.
+    pub source: u32,
+    /// The brand of that source.
+    pub brand: u32,
+    /// The API key that asked for it.
+    pub key: i64,
+}
+
+/// Where a job's rejected rows lie.
+pub fn rejects(jobs: &Jobs, id: u64) -> Option<PathBuf> {
+    Some(jobs.folder_of(id)?.join("rejects.csv"))
+}
+
+/// Where uploaded files lie.
+pub fn uploads(shared: &Shared) -> Uploads {
+    Uploads::new(shared.config.data.join("uploads"))
+}
+
+/// Removes uploads that no job is going to use.
+pub fn clean(shared: &Shared) {
+    let used: Vec<u64> = shared
+        .jobs
+        .list_details(Some(KIND))
+        .into_iter()
+        .filter_map(|(_, detail)| serde_json::from_value::<Detail>(detail).ok()?.upload)
+        .collect();
+    uploads(shared).clean(shared.now(), &used);
+}
+
+/// Starts the thread. It ends when [`Jobs::stop`] is called, in the middle of an import if need be.
+pub fn start(shared: Shared) -> std::io::Result<JoinHandle<()>> {
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("imports".into())
+        .spawn(move || {
+            clean(&shared);
+            while let Some(taken) = shared.jobs.take(KIND) {
+                let id = taken.id;
+                let done = catch_unwind(AssertUnwindSafe(|| import(&shared, &runtime, &taken)));
+                let done = done.unwrap_or_else(|_| {
+                    Err(ImportError::Send(
+                        "it failed; see the log of the server".into(),
+                    ))
+                });
+                finish(&shared, id, &taken, done);
+            }
+        })
+}
+
+fn finish(shared: &Shared, id: u64, taken: &Taken, done: Result<Outcome, ImportError>) {
+    let result = match done {
+        Ok(outcome) => {
+            if let Ok(Detail {
+                upload: Some(upload),
+                ..
+            }) = serde_json::from_value(taken.detail.clone())
+            {
+                uploads(shared).remove(upload);
+            }
+            Ok(format!(
+                "{} rows, {} set aside",
+                outcome.rows, outcome.rejected
+            ))
+        }
+        // The process stops: it goes on after the next start.
+        Err(ImportError::Cancelled { .. })
+            if shared.jobs.stopping() && !taken.ticket.cancelled() =>
+        {
+            return;
+        }
+        Err(error) => {
+            let text = chain(&error);
+            tracing::warn!(error = text, job = id, "an import ended early");
+            Err(text)
+        }
+    };
+    shared.jobs.end(id, result, shared.now());
+}
+
+fn import(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<Outcome, ImportError> {
+    let wrong = |what: String| ImportError::Send(what);
+    let detail: Detail = serde_json::from_value(taken.detail.clone())
+        .map_err(|error| wrong(format!("a job of another version: {error}")))?;
+    let mapping = match &detail.mapping {
+        None => None,
+        Some(text) => Some(Mapping::parse(text).map_err(|error| wrong(error.to_string()))?),
+    };
+    let folder = shared.jobs.folder_of(taken.id);
+    let folder = folder.ok_or_else(|| wrong("jobs are not kept".into()))?;
+    std::fs::create_dir_all(&folder).map_err(ImportError::io("the job's folder"))?;
+    let everything = Scope::installation();
+    let source = shared
+        .registry()
+        .source_get(&everything, SourceId(detail.source));
+    let source = runtime
+        .block_on(source)
+        .map_err(|error| wrong(error.to_string()))?;
+    let platform = shared.platform().clone();
+    let sink = Sink::running(platform, &source, shared.config.data.clone());
+    let work = Work {
+        input: &detail.input,
+        mapping: mapping.as_ref(),
+        rejects: folder.join("rejects.csv"),
+        resume: Resume::at(folder.join("resume.json")),
+        restart: false,
+    };
+    // So that a missing file is told as such.
+    File::open(&detail.input).map_err(ImportError::io("the file"))?;
+    let watch = JobWatch {
+        shared,
+        ticket: &taken.ticket,
+    };
+    let outcome = super::run(runtime, &sink, work, &watch)?;
+    taken.ticket.count("rows", outcome.rows);
+    taken.ticket.count("rejected", outcome.rejected);
+    Ok(outcome)
+}
+
+/// A job's ticket as the import's watch.
+struct JobWatch<'j> {
+    shared: &'j Shared,
+    ticket: &'j Ticket,
+}
+
+impl Watch for JobWatch<'_> {
+    fn opened(&self, _: &str, _: u64) {}
+
+    fn progress(&self, progress: Progress) {
+        self.ticket.progress(progress.done, progress.total);
+        self.ticket.count("rows", progress.rows);
+        self.ticket.count("rejected", progress.rejected);
+    }
+
+    fn cancelled(&self) -> bool {
+        self.ticket.cancelled() || self.shared.jobs.stopping()
+    }
+}
