@@ -16,12 +16,20 @@ pub fn decoders(bytes: &[u8]) {
     ingest::fuzz::cloudevents(bytes);
     ingest::fuzz::scan(bytes);
     ingest::fuzz::csv(bytes);
+    ingest::fuzz::suggest(bytes);
+    workbooks_and_tables(bytes);
     ingest::fuzz::raw(bytes);
 }
 
 /// Rules, in both forms, and the properties that they look into.
 pub fn rules(bytes: &[u8]) {
     cdp::rule::testkit::hostile(bytes);
+}
+
+/// Files that are unpacked and read by libraries.
+pub fn workbooks_and_tables(bytes: &[u8]) {
+    ingest::fuzz::parquet(bytes);
+    ingest::fuzz::xlsx(bytes);
 }
 
 /// Everything that lies on the disk.

@@ -13,6 +13,7 @@ const SEEDS: &[&str] = &[
     r#"[{"message_id":"s-1","code":"https://t.cn/01/06901234567892/21/A1","role":"consumer","identifiers":["openid@wxabc:o1"],"place":{"lat":31.23,"lon":121.47,"datum":"gcj02","accuracy_m":30}}]"#,
     r#"{"message_id":"o-1","type":"order","time":"2026-11-22T09:50:41+08:00","identifiers":["phone:13800000000",{"kind":"openid","scope":"wxabc","value":"o1"}],"order":{"order_id":"E1","shop":"tmall-1","status":"paid","currency":"CNY","total":"12.50","lines":[{"line_id":"1","sku":"S1","quantity":2,"unit_price":"6.25"}]}}"#,
     "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n536365,85123A,\"WHITE, \"\"HEART\"\"\",6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n",
+    r#"<worksheet><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>InvoiceNo</t></is></c><c r="B1" t="s"><v>0</v></c></row><row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="XFD2" t="b"><v>1</v></c><c s="1"><v>45000.5</v></c></row></sheetData></worksheet>"#,
     r#"{"a":[[[[[[[[[[1e400,-0,9223372036854775808,"\ud83d\ude00","\u0000"]]]]]]]]]]}"#,
 ];
 
@@ -82,5 +83,39 @@ fn the_seeds_reach_the_decoders() {
     }
     for rule in RULES {
         hostile::rules(rule.as_bytes());
+    }
+}
+
+/// Seconds for each decoder of files: `TRIBUTARY_FUZZ_SECONDS`, a minute in CI. One is enough to see that it runs.
+fn seconds() -> u64 {
+    let told = std::env::var("TRIBUTARY_FUZZ_SECONDS").ok();
+    told.and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// A decoder by its name.
+type Decoder = (&'static str, fn(&[u8]));
+
+#[test]
+fn each_decoder_of_files_for_a_while() {
+    use proptest::strategy::ValueTree;
+    let decoders: [Decoder; 4] = [
+        ("csv and lines", ingest::fuzz::csv),
+        ("suggest", ingest::fuzz::suggest),
+        ("xlsx", ingest::fuzz::xlsx),
+        ("parquet", ingest::fuzz::parquet),
+    ];
+    for (name, decoder) in decoders {
+        // The clock only says when to stop.
+        let begun = std::time::Instant::now();
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let mut runs = 0u64;
+        while begun.elapsed().as_secs() < seconds() {
+            let tree = bytes().new_tree(&mut runner).expect("no filter refuses");
+            let bytes = tree.current();
+            let survived = std::panic::catch_unwind(|| decoder(&bytes));
+            assert!(survived.is_ok(), "{name} fails on {bytes:?}");
+            runs += 1;
+        }
+        println!("{name}: {runs} runs");
     }
 }

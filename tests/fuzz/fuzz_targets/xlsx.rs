@@ -1,0 +1,4 @@
+//! Workbooks.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| ingest::fuzz::xlsx(bytes));
