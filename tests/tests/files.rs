@@ -44,8 +44,8 @@ fn retail(stats: &Value) {
         json!({"GBP": "9747747.93"}),
         "{stats}"
     );
+    // Groups that were durable but not noted when it was killed came twice and count once.
     assert_eq!(stats["applied"], 541_909, "{stats}");
-    assert_eq!(stats["duplicates"], 0, "{stats}");
 }
 
 #[test]
