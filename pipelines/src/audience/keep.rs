@@ -446,11 +446,8 @@ impl Keeper {
         use tokio::sync::broadcast::error::TryRecvError;
         let mut look =
             self.book_read.elapsed() >= BOOK_EVERY || self.inner.look.swap(false, Ordering::AcqRel);
-        loop {
-            match self.changes.try_recv() {
-                Ok(_) | Err(TryRecvError::Lagged(_)) => look = true,
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
+        while let Ok(_) | Err(TryRecvError::Lagged(_)) = self.changes.try_recv() {
+            look = true;
         }
         if !look {
             return Ok(());
