@@ -60,6 +60,26 @@ pub struct HistoryEvent<'a> {
     pub order: Option<HistoryOrder<'a>>,
 }
 
+impl HistoryEvent<'_> {
+    /// The event with only these columns filled.
+    #[must_use]
+    pub fn only(self, columns: Columns) -> Self {
+        HistoryEvent {
+            message_id: self.message_id.filter(|_| columns.message_id),
+            identifiers: match columns.identifiers {
+                true => self.identifiers,
+                false => &[],
+            },
+            properties: self.properties.filter(|_| columns.properties),
+            traits: self.traits.filter(|_| columns.traits),
+            context: self.context.filter(|_| columns.context),
+            place: self.place.filter(|_| columns.place),
+            order: self.order.filter(|_| columns.order),
+            ..self
+        }
+    }
+}
+
 /// What an event says of an order. Not personal: it stays when the person is erased.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HistoryOrder<'a> {

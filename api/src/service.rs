@@ -9,7 +9,7 @@ use actors::registry::{InstallationWish, RegistryError, Secret};
 use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
-use pipelines::audience::{Audience, Tail};
+use pipelines::audience::Audience;
 use pipelines::{Platform, PlatformConfig, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -106,11 +106,7 @@ impl Service {
             .registry()
             .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
             .await?;
-        // Without a lake the result log itself answers for the past: right, but it is read whole for any question.
-        let history = platform
-            .history()
-            .unwrap_or_else(|| Arc::new(Tail::new(platform.node().shared().clone())));
-        let audience = Audience::start(platform.clone(), history)?;
+        let audience = Audience::start(platform.clone(), platform.history())?;
         let shared = Arc::new(App::new(config, platform, audience, manual));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));

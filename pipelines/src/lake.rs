@@ -3,6 +3,7 @@
 //! The follower reads what is committed as it comes, so that readers of history see it within a moment. The other one
 //! stands back behind everything: merges, erasures, damaged files. Neither can lose anything: the lake knows its position.
 
+mod past;
 mod source;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use actors::seal::KeyRing;
 use parking_lot::{Condvar, Mutex};
 use query::lake::{Followed, Lake, LakeConfig, LakeError, LakeStats, Results};
 
+pub use past::Past;
 pub use source::ResultEvents;
 
 use crate::platform::StartError;
@@ -187,6 +189,11 @@ impl LakeService {
     /// The lake, for readers.
     pub fn lake(&self) -> &Arc<Lake> {
         &self.lake
+    }
+
+    /// All events: the lake's, and from the log what it has not read yet.
+    pub fn past(&self) -> Past {
+        Past::new(self.lake.clone(), self.events.clone())
     }
 
     /// What it is like.

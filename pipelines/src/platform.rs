@@ -26,6 +26,7 @@ use cdp::routed::{self, EventBody, EventHead};
 use ingest::RawRecord;
 use query::lake::{LakeConfig, LakeError};
 
+use crate::audience::Tail;
 use crate::decode;
 use crate::lake::{self, LakeOptions, LakeService};
 use crate::layout::Layout;
@@ -419,11 +420,12 @@ impl Platform {
         self.lake.as_ref()
     }
 
-    /// All events up to a position, if there is a lake.
-    pub fn history(&self) -> Option<Arc<dyn History>> {
-        self.lake
-            .as_ref()
-            .map(|lake| -> Arc<dyn History> { lake.lake().clone() })
+    /// All events: from the lake, if there is one, and what it has not read yet from the log.
+    pub fn history(&self) -> Arc<dyn History> {
+        match &self.lake {
+            Some(service) => Arc::new(service.past()),
+            None => Arc::new(Tail::new(self.node.shared().clone())),
+        }
     }
 
     /// Destroys the keys of fragments and takes them out of the lake: what is personal of their events cannot be read any

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
-use actors::history::{Columns, OwnedEvent, Wanted};
+use actors::history::{Columns, History, OwnedEvent, Wanted};
 use actors::log::Log;
 use actors::model::{BrandId, EventKind, IdSpace, ManualClock, OrderStatus, SourceId, Time};
 use actors::runtime::feed::RESULTS;
@@ -76,7 +76,8 @@ fn seen(platform: &Platform) -> Vec<OwnedEvent> {
         columns: Columns::ALL,
         ..Wanted::default()
     };
-    let history = platform.history().unwrap();
+    // The lake alone: behind its end the platform would ask the log.
+    let history = service.lake();
     history
         .scan(
             &wanted,
@@ -145,6 +146,24 @@ async fn events_come_whole_and_once_over_restarts() {
     send(&platform, 100, 120).await;
     assert_eq!(seen(&platform).len(), 120);
 
+    // The platform's history reaches to the end of the log wherever the lake stands, each event once.
+    let count = |wanted: &Wanted| {
+        let mut count = 0;
+        let history = platform.history();
+        let mut sink = |_: &actors::history::HistoryEvent<'_>| {
+            count += 1;
+            ControlFlow::Continue(())
+        };
+        history.scan(wanted, &mut [&mut sink]).unwrap();
+        count
+    };
+    assert_eq!(count(&Wanted::default()), 120);
+    let named = Wanted {
+        kinds: Some([EventKind::Order].into()),
+        ..Wanted::default()
+    };
+    assert_eq!(count(&named), 80);
+
     // Without a drain the end is read again.
     drop(platform);
     let platform = start(folder.path(), Some(LakeOptions::default())).await;
@@ -206,4 +225,55 @@ fn copy(from: &Path, to: &Path) {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_lake_has_not_read_comes_from_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let platform = start(folder.path(), None).await;
+    send(&platform, 0, 30).await;
+    let shared = platform.node().shared().clone();
+    let events = Arc::new(ResultEvents::new(
+        shared.results.clone(),
+        shared.sealer.clone(),
+    ));
+    let zone = jiff::tz::TimeZone::UTC;
+    let config = LakeConfig::new(folder.path().join("apart"), zone);
+    let lake = Arc::new(Lake::open(config, &*events).unwrap());
+    let past = Past::new(lake.clone(), events.clone());
+    let ids = |wanted: &Wanted| {
+        let mut ids = Vec::new();
+        let mut sink = |event: &actors::history::HistoryEvent<'_>| {
+            assert!(event.properties.is_none(), "it was not asked for");
+            ids.push(event.message_id.unwrap_or_default().to_owned());
+            ControlFlow::Continue(())
+        };
+        past.scan(wanted, &mut [&mut sink]).unwrap();
+        ids.sort();
+        ids
+    };
+    let wanted = Wanted {
+        columns: Columns {
+            message_id: true,
+            ..Columns::NONE
+        },
+        ..Wanted::default()
+    };
+    let from_log = ids(&wanted);
+    assert_eq!((from_log.len(), lake.stats().events), (30, 0));
+    while lake.follow(&*events, NOW).unwrap() == Followed::More {}
+    assert_eq!(ids(&wanted), from_log);
+    send(&platform, 30, 50).await;
+    assert_eq!((ids(&wanted).len(), lake.stats().events), (50, 30));
+    let mut seen = 0;
+    let mut first = |_: &actors::history::HistoryEvent<'_>| {
+        seen += 1;
+        ControlFlow::Break(())
+    };
+    let behind = Wanted {
+        from: lake.stats().position,
+        ..wanted
+    };
+    let scanned = past.scan(&behind, &mut [&mut first]).unwrap();
+    assert_eq!((seen, scanned.stopped), (1, true));
 }
