@@ -18,6 +18,7 @@ mod definition;
 mod error;
 mod installation;
 mod key;
+mod list_entry;
 mod lookup;
 mod migrate;
 mod page;
@@ -31,6 +32,7 @@ pub use definition::{Definition, DefinitionState, NewDefinition, Outbox};
 pub use error::RegistryError;
 pub use installation::{Installation, InstallationWish};
 pub use key::{Secret, is_key};
+pub use list_entry::{ListEntry, Print};
 pub use page::{PAGE_MAX, Page};
 pub use resource::{
     Author, Column, DELETED, Filter, Imported, Item, ItemChange, ItemVersion, Listed, NewItem,

@@ -274,7 +274,15 @@ impl App {
             .registry()
             .definition_publish(&caller.scope, new, self.now())
             .await?;
-        let token = self.platform.publish_pending().await?;
+        let token = match self.platform.publish_pending().await? {
+            Some(token) => Some(token),
+            // Another request, or the beat, has sent it with its own.
+            None => self
+                .registry()
+                .outbox_position(&saved.kind, saved.version)
+                .await?
+                .map(Token),
+        };
         Ok((saved.version, token))
     }
 

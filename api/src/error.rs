@@ -64,6 +64,10 @@ table! {
     "too_many_keys"         400 "Split the file."
     "mapping"               400 "Correct the places that are named."
     "rule_invalid"          422 "Correct every place that details names; nothing was changed."
+    "tag_invalid"           422 "Correct every place that details names; nothing was changed."
+    "tag_calculated"        409 "Give by hand only tags with calculation manual or import."
+    "import_invalid"        422 "Correct every row that details names; nothing was changed."
+    "table_form"            400 "Send CSV as UTF-8, or XLSX, with column names in the first row."
     "rules_invalid"         422 "Correct every field that is named; nothing was changed."
     "attribute_invalid"     422 "Correct the field that is named; nothing was changed."
     "reference_unknown"     422 "Refer to what exists and belongs to the group or to the same brand."
@@ -144,6 +148,9 @@ table! {
     "seal_damaged"          500 "Stored bytes are damaged; see the log of the server."
 }
 
+/// Texts of several mistakes that one message holds; `details` has all.
+const MESSAGES_MAX: usize = 20;
+
 /// What a handler answers instead of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiError {
@@ -151,6 +158,50 @@ pub struct ApiError {
     message: String,
     field: Option<String>,
     retry_after_s: Option<u32>,
+    details: Vec<ErrorDetail>,
+}
+
+/// One of several things that are wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ErrorDetail {
+    /// Stable code of this one.
+    pub code: String,
+    /// What is wrong.
+    pub message: String,
+    /// How to put it right, where something is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The row of a table that was sent, from 1 below its head.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row: Option<usize>,
+}
+
+impl ErrorDetail {
+    /// Something wrong at a place.
+    pub fn new(
+        code: impl Into<String>,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> ErrorDetail {
+        let field = field.into();
+        ErrorDetail {
+            code: code.into(),
+            message: message.into(),
+            hint: None,
+            field: (!field.is_empty()).then_some(field),
+            row: None,
+        }
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: Option<String>) -> ErrorDetail {
+        self.hint = hint;
+        self
+    }
 }
 
 /// The JSON of an error: `{"error":{…}}`.
@@ -172,6 +223,9 @@ pub struct ErrorInfo {
     pub hint: String,
     /// Which input it is about.
     pub field: Option<String>,
+    /// Everything that is wrong, where several things were looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<ErrorDetail>,
 }
 
 impl ApiError {
@@ -186,7 +240,37 @@ impl ApiError {
             message: message.into(),
             field: None,
             retry_after_s: None,
+            details: Vec::new(),
         }
+    }
+
+    /// Several things are wrong. The message has all of them, the field is that of the first.
+    pub fn several(code: &'static str, details: Vec<ErrorDetail>) -> ApiError {
+        let texts: Vec<String> = details
+            .iter()
+            .map(|one| match (&one.field, one.row) {
+                (Some(field), Some(row)) => format!("row {row}, {field}: {}", one.message),
+                (None, Some(row)) => format!("row {row}: {}", one.message),
+                (Some(field), None) => format!("{field}: {}", one.message),
+                (None, None) => one.message.clone(),
+            })
+            .take(MESSAGES_MAX)
+            .collect();
+        ApiError {
+            field: details.first().and_then(|first| first.field.clone()),
+            details,
+            ..ApiError::new(code, texts.join("; "))
+        }
+    }
+
+    /// Everything that is wrong, one by one.
+    pub fn into_details(self) -> Vec<ErrorDetail> {
+        if !self.details.is_empty() {
+            return self.details;
+        }
+        let hint = Some(self.hint().to_owned());
+        let field = self.field.unwrap_or_default();
+        vec![ErrorDetail::new(self.code, field, self.message).hint(hint)]
     }
 
     /// There is no such thing, or the caller may not see it: the same words for both.
@@ -213,6 +297,7 @@ impl ApiError {
             message,
             field: None,
             retry_after_s,
+            details: Vec::new(),
         }
     }
 
@@ -265,6 +350,7 @@ impl ApiError {
                 message: self.message.clone(),
                 hint: self.hint().into(),
                 field: self.field.clone(),
+                details: self.details.clone(),
             },
         }
     }

@@ -2,6 +2,7 @@
 
 pub mod api_keys;
 pub mod audience;
+pub mod audit;
 pub mod brands;
 pub mod clock;
 pub mod conflicts;
@@ -12,10 +13,13 @@ pub mod events;
 pub mod health;
 pub mod imports;
 pub mod landing;
+pub mod lists;
 pub mod members;
 pub mod operations;
+pub mod segments;
 pub mod sources;
 pub mod stats;
+pub mod tags;
 
 use crate::http::Routes;
 
@@ -31,8 +35,12 @@ pub fn all() -> Routes {
         .and(dead_letters::routes())
         .and(sources::routes())
         .and(brands::routes())
+        .and(audit::routes())
         .and(api_keys::routes())
         .and(definitions::routes())
+        .and(segments::routes())
+        .and(tags::routes())
+        .and(lists::routes())
         .and(stats::routes())
         .and(clock::routes())
         .and(operations::routes())

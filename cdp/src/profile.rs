@@ -31,8 +31,7 @@ pub mod value;
 pub mod view;
 
 pub use cell::Cell;
-pub use coerce::VALUE_BYTES_MAX;
-pub(crate) use coerce::coerce;
+pub use coerce::{Misfit, VALUE_BYTES_MAX, coerce};
 pub use concluded::{Membership, TagValue};
 pub use digest::{DIGEST_BYTES, digest};
 pub use left_out::{ATTRIBUTE_LENGTH, ATTRIBUTE_NAME, ATTRIBUTE_TYPE, ATTRIBUTE_UNKNOWN};

@@ -6,8 +6,10 @@
 pub mod audience;
 pub mod backup;
 pub mod decode;
+pub mod dictionary;
 pub mod lake;
 pub mod layout;
+pub mod lists;
 pub mod machines;
 pub mod offline;
 pub mod platform;

@@ -52,7 +52,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rdkafka", &["actors/src/log", "ingest/src/source"]),
     ("roaring", &["cdp/", "query/"]),
     ("axum", &["api/"]),
-    ("utoipa", &["api/"]),
+    // Forms of definitions have one type, which is their schema too.
+    ("utoipa", &["api/", "cdp/src/tag"]),
     ("tower_http", &["api/"]),
     ("fjall", &["actors/src/store"]),
     (

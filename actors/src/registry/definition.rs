@@ -335,6 +335,22 @@ impl Registry {
         }))
     }
 
+    /// Where a published version stands in the raw log, once it does.
+    pub async fn outbox_position(
+        &self,
+        kind: &str,
+        version: i64,
+    ) -> Result<Option<Position>, RegistryError> {
+        let row = sqlx::query(
+            "SELECT at_partition, at_offset FROM outbox WHERE kind = $1 AND version = $2 AND at_offset IS NOT NULL",
+        )
+        .bind(kind)
+        .bind(version)
+        .fetch_optional(&self.db.reader)
+        .await?;
+        row.as_ref().map(position_of).transpose()
+    }
+
     /// Notes where an outbox row stands in the raw log. A crash before this sends it twice: units take a version once.
     pub async fn outbox_sent(&self, id: i64, at: Position) -> Result<(), RegistryError> {
         let offset = i64::try_from(at.offset.0)
@@ -365,14 +381,11 @@ impl Registry {
         .await?;
         rows.iter()
             .map(|row| {
-                let partition = row.try_get::<i64, _>("at_partition")?;
-                let offset = row.try_get::<i64, _>("at_offset")?;
-                let damaged = |_| RegistryError::Damaged("a position is out of range".into());
-                let position = Position {
-                    partition: PartitionId(u16::try_from(partition).map_err(damaged)?),
-                    offset: Offset(u64::try_from(offset).map_err(damaged)?),
-                };
-                Ok((row.try_get("kind")?, row.try_get("version")?, position))
+                Ok((
+                    row.try_get("kind")?,
+                    row.try_get("version")?,
+                    position_of(row)?,
+                ))
             })
             .collect()
     }
@@ -478,6 +491,16 @@ async fn outbox_insert(
     .execute(tx)
     .await?;
     Ok(())
+}
+
+fn position_of(row: &AnyRow) -> Result<Position, RegistryError> {
+    let damaged = |_| RegistryError::Damaged("a position is out of range".into());
+    Ok(Position {
+        partition: PartitionId(
+            u16::try_from(row.try_get::<i64, _>("at_partition")?).map_err(damaged)?,
+        ),
+        offset: Offset(u64::try_from(row.try_get::<i64, _>("at_offset")?).map_err(damaged)?),
+    })
 }
 
 fn seen(scope: &Scope, row: Option<&AnyRow>) -> Result<Definition, RegistryError> {

@@ -29,8 +29,8 @@ const VERSIONS: &[Version] = &[
     ],
     &[
         "CREATE TABLE resources (kind text NOT NULL, id bigint NOT NULL, brand bigint NOT NULL, handle text NOT NULL, \
-     code text NOT NULL, name text NOT NULL, folder text NOT NULL, state text NOT NULL, version bigint NOT NULL, \
-     body_version bigint NOT NULL, serving bigint NOT NULL, body text NOT NULL, search text NOT NULL, \
+     code text NOT NULL, name text NOT NULL, description text NOT NULL, folder text NOT NULL, state text NOT NULL, \
+     version bigint NOT NULL, body_version bigint NOT NULL, serving bigint NOT NULL, body text NOT NULL, search text NOT NULL, \
      created bigint NOT NULL, created_by text NOT NULL, updated bigint NOT NULL, updated_by text NOT NULL, \
      PRIMARY KEY (kind, id), UNIQUE (kind, handle))",
         "CREATE INDEX resources_by_code ON resources (kind, code)",
@@ -43,6 +43,9 @@ const VERSIONS: &[Version] = &[
         "CREATE TABLE resource_uses (kind text NOT NULL, id bigint NOT NULL, used_kind text NOT NULL, used text NOT NULL, \
      PRIMARY KEY (kind, id, used_kind, used))",
         "CREATE INDEX resource_uses_by_used ON resource_uses (used_kind, used)",
+        "CREATE TABLE list_entries (list bigint NOT NULL, print text NOT NULL, ident bigint NOT NULL, \
+     PRIMARY KEY (list, print))",
+        "CREATE INDEX list_entries_by_print ON list_entries (ident, print)",
         "CREATE TABLE audit (seq bigint PRIMARY KEY, at bigint NOT NULL, actor text NOT NULL, brand bigint NOT NULL, \
      action text NOT NULL, kind text NOT NULL, item text NOT NULL, detail text NOT NULL, hash text NOT NULL)",
     ],

@@ -45,6 +45,8 @@ pub struct Item {
     pub code: String,
     /// Name for people.
     pub name: String,
+    /// What it is for.
+    pub description: String,
     /// Place in the tree of folders, `a/b`; empty: the top.
     pub folder: String,
     /// A state of its kind, e.g. `enabled`.
@@ -76,6 +78,8 @@ pub struct NewItem {
     pub code: String,
     /// Name.
     pub name: String,
+    /// What it is for.
+    pub description: String,
     /// Folder.
     pub folder: String,
     /// State.
@@ -147,6 +151,7 @@ fn item_of(row: &AnyRow) -> Result<Item, RegistryError> {
         brand: BrandId(super::db_u32(row.try_get("brand")?)?),
         code: row.try_get("code")?,
         name: row.try_get("name")?,
+        description: row.try_get("description")?,
         folder: row.try_get("folder")?,
         state: row.try_get("state")?,
         version: row.try_get("version")?,

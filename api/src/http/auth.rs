@@ -69,6 +69,20 @@ permissions! {
     DefinitionsRead "definitions.read";
     /// Changing identity rules and attributes.
     DefinitionsWrite "definitions.write";
+    /// Segments and their members' number.
+    SegmentsRead "segments.read";
+    /// Making and changing segments.
+    SegmentsWrite "segments.write";
+    /// Tags.
+    TagsRead "tags.read";
+    /// Making, changing and giving tags.
+    TagsWrite "tags.write";
+    /// Uploaded lists.
+    ListsRead "lists.read";
+    /// Uploading and removing lists.
+    ListsWrite "lists.write";
+    /// Who did what.
+    AuditRead "audit.read";
     /// Figures of the installation.
     StatsRead "stats.read";
     /// Setting the clock of a test installation.
@@ -108,6 +122,13 @@ pub const ROLES: &[Role] = &[
             "brands.write",
             "definitions.read",
             "definitions.write",
+            "segments.read",
+            "segments.write",
+            "tags.read",
+            "tags.write",
+            "lists.read",
+            "lists.write",
+            "audit.read",
             "stats.read",
         ],
     },
@@ -120,6 +141,9 @@ pub const ROLES: &[Role] = &[
             "sources.read",
             "brands.read",
             "definitions.read",
+            "segments.read",
+            "tags.read",
+            "lists.read",
             "stats.read",
         ],
     },
@@ -130,6 +154,9 @@ pub const ROLES: &[Role] = &[
             "members.read",
             "brands.read",
             "definitions.read",
+            "segments.read",
+            "tags.read",
+            "lists.read",
             "stats.read",
         ],
     },

@@ -215,3 +215,15 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Segment<T> {
             .map_err(|error| ApiError::new("path_form", error.body_text()))
     }
 }
+
+/// The version in `If-Match`, with or without quotes.
+pub fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
+    let Some(value) = headers.get(header::IF_MATCH) else {
+        return Ok(None);
+    };
+    let text = value.to_str().unwrap_or_default().trim_matches('"');
+    text.parse().map(Some).map_err(|_| {
+        let message = "If-Match is no version, e.g. \"3\"";
+        ApiError::new("parameter_form", message).field("If-Match")
+    })
+}

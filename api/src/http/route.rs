@@ -107,6 +107,13 @@ impl Doc {
         self
     }
 
+    /// It refers to this schema, which generic ones do not name by themselves.
+    #[must_use]
+    pub fn with<S: ToSchema>(mut self) -> Doc {
+        schema::<S>(&mut self.schemas);
+        self
+    }
+
     /// Its answer is of this media type.
     #[must_use]
     pub fn media(mut self, media: &'static str) -> Doc {

@@ -3,21 +3,25 @@
 //! A change is a new version. It goes through the log, so every unit takes it at one place of its input; `?after=` with the
 //! token of the change waits until it is in force.
 
-use actors::model::Token;
+use actors::model::{Scope, Token};
+use actors::registry::RegistryError;
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, header};
-use cdp::definition::{AttributeSchema, DefinitionError, DefinitionKind};
+use axum::http::HeaderMap;
+use cdp::definition::{AttributeDefinition, AttributeSchema, DefinitionError, DefinitionKind};
 use cdp::identity::row;
 use cdp::identity::rules::Rules;
+use pipelines::dictionary::ATTRIBUTE;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::http::input::if_match;
 use crate::http::page::ListQuery;
 use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
+use crate::resource::{UsesAnswer, use_view};
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
@@ -74,6 +78,31 @@ pub fn routes() -> Routes {
                 .more(base)
                 .body::<Value>()
                 .answers::<Written<VersionAnswer>>(),
+        )
+        .patch(
+            "/api/v1/attributes/{name}",
+            write,
+            patch_attribute,
+            doc(tag, "Change some fields of an attribute")
+                .more(base)
+                .body::<Value>()
+                .answers::<Written<VersionAnswer>>(),
+        )
+        .delete(
+            "/api/v1/attributes/{name}",
+            write,
+            delete_attribute,
+            doc(tag, "Remove an attribute that no rule uses")
+                .more("Values stay with members, as of an attribute that nobody defined. A usual one gets its default back.")
+                .answers::<Written<VersionAnswer>>(),
+        )
+        .get(
+            "/api/v1/attributes/{name}/uses",
+            read,
+            attribute_uses,
+            doc(tag, "Tags and segments that name an attribute")
+                .answers::<UsesAnswer>()
+                .reads(),
         )
         .put(
             "/api/v1/attributes",
@@ -207,13 +236,7 @@ async fn add_attribute(
     Input(body): Input<Value>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
     let name = body["name"].as_str().unwrap_or_default().to_owned();
-    let (version, schema) = shared.attributes(&shared.snapshot()?)?;
-    if schema.get(&name).is_some() {
-        let message = format!("there is an attribute `{name}` already");
-        return Err(ApiError::new("name_taken", message).field("name"));
-    }
-    let base = if_match(&headers)?.or(Some(i64::from(version)));
-    put_in(&shared, &caller, &schema, &name, body, base).await
+    edit_attribute(&shared, &caller, &headers, &name, Edit::Add(body)).await
 }
 
 async fn put_attribute(
@@ -223,35 +246,196 @@ async fn put_attribute(
     headers: HeaderMap,
     Input(mut body): Input<Value>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
-    if let Value::Object(fields) = &mut body {
-        let told = fields.entry("name").or_insert_with(|| name.clone().into());
-        if told.as_str() != Some(&name) {
+    named(&mut body, &name)?;
+    edit_attribute(&shared, &caller, &headers, &name, Edit::Put(body)).await
+}
+
+async fn patch_attribute(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<String>,
+    headers: HeaderMap,
+    Input(mut body): Input<Value>,
+) -> Result<Written<VersionAnswer>, ApiError> {
+    named(&mut body, &name)?;
+    edit_attribute(&shared, &caller, &headers, &name, Edit::Patch(body)).await
+}
+
+async fn delete_attribute(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<String>,
+    headers: HeaderMap,
+) -> Result<Written<VersionAnswer>, ApiError> {
+    edit_attribute(&shared, &caller, &headers, &name, Edit::Remove).await
+}
+
+async fn attribute_uses(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<String>,
+) -> Result<Json<UsesAnswer>, ApiError> {
+    let users = shared
+        .registry()
+        .resource_uses(&caller.scope, ATTRIBUTE, &name)
+        .await?;
+    let items = users.into_iter().map(use_view).collect();
+    Ok(Json(UsesAnswer { items }))
+}
+
+/// Puts the name of the path into a body that does not say it.
+fn named(body: &mut Value, name: &str) -> Result<(), ApiError> {
+    if let Value::Object(fields) = body {
+        let told = fields.entry("name").or_insert_with(|| name.into());
+        if told.as_str() != Some(name) {
             let message = "the name in the body is another than in the path";
             return Err(ApiError::new("body_invalid", message).field("name"));
         }
     }
-    let (version, schema) = shared.attributes(&shared.snapshot()?)?;
-    let base = if_match(&headers)?.or(Some(i64::from(version)));
-    put_in(&shared, &caller, &schema, &name, body, base).await
+    Ok(())
 }
 
-/// The present document with one attribute put in.
-async fn put_in(
+fn present<'a>(
+    schema: &'a AttributeSchema,
+    caller: &Caller,
+    name: &str,
+) -> Result<&'a AttributeDefinition, ApiError> {
+    schema
+        .get(name)
+        .filter(|attribute| caller.scope.sees(attribute.brand))
+        .ok_or_else(|| ApiError::not_found("attribute"))
+}
+
+/// Refuses if a rule names the attribute, whoever owns the rule.
+async fn unused(shared: &Shared, name: &str) -> Result<(), ApiError> {
+    let all = Scope::installation();
+    let users = shared
+        .registry()
+        .resource_uses(&all, ATTRIBUTE, name)
+        .await?;
+    match users.len() {
+        0 => Ok(()),
+        many => Err(ApiError::new(
+            "in_use",
+            format!("{many} rules name this attribute"),
+        )),
+    }
+}
+
+/// What to do with one attribute.
+enum Edit {
+    /// It is not there yet.
+    Add(Value),
+    /// This it is from now on.
+    Put(Value),
+    /// These fields it has from now on; `null` takes one out.
+    Patch(Value),
+    /// It goes.
+    Remove,
+}
+
+impl Edit {
+    /// The attribute as it is to be; `None`: it goes.
+    fn apply(
+        &self,
+        schema: &AttributeSchema,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<Option<Value>, ApiError> {
+        let usual = AttributeSchema::default();
+        match self {
+            Edit::Add(body) => match schema.get(name) {
+                // A usual attribute that nobody has changed can be added as if it were not there.
+                Some(known) if usual.get(name) != Some(known) => {
+                    let message = format!("there is an attribute `{name}` already");
+                    Err(ApiError::new("name_taken", message).field("name"))
+                }
+                _ => Ok(Some(body.clone())),
+            },
+            Edit::Put(body) => Ok(Some(body.clone())),
+            Edit::Patch(change) => {
+                let present = present(schema, caller, name)?;
+                let mut whole = serde_json::to_value(present).expect("a definition is plain JSON");
+                if let (Value::Object(whole), Value::Object(change)) = (&mut whole, change) {
+                    for (field, value) in change {
+                        match value {
+                            Value::Null => whole.remove(field),
+                            value => whole.insert(field.clone(), value.clone()),
+                        };
+                    }
+                }
+                Ok(Some(whole))
+            }
+            Edit::Remove => {
+                let present = present(schema, caller, name)?;
+                if usual.get(name) == Some(present) {
+                    let message = "this attribute is known from the start; nobody has changed it";
+                    return Err(ApiError::new("in_use", message));
+                }
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Attempts of an edit that others come before. Each attempt of somebody succeeds, so this many must have.
+const EDITS_MAX: u32 = 16;
+
+/// Changes one attribute of the newest document, on its way or in force. Done again if another change came in between,
+/// unless the caller said what it starts from.
+async fn edit_attribute(
     shared: &Shared,
     caller: &Caller,
-    schema: &AttributeSchema,
+    headers: &HeaderMap,
     name: &str,
-    attribute: Value,
-    base: Option<i64>,
+    edit: Edit,
 ) -> Result<Written<VersionAnswer>, ApiError> {
-    let mut body = schema.to_body();
-    let list = body["attributes"].as_array_mut();
-    let list = list.ok_or_else(|| ApiError::new("internal", "the schema has no attributes"))?;
-    match list.iter_mut().find(|item| item["name"] == name) {
-        Some(item) => *item = attribute,
-        None => list.push(attribute),
+    let base = if_match(headers)?;
+    let mut attempt = 0;
+    loop {
+        attempt += 1;
+        let (version, schema) = newest(shared).await?;
+        let attribute = edit.apply(&schema, caller, name)?;
+        // Rules were checked against the type: it stays while there are some.
+        let word = attribute.as_ref().map(|it| it["type"].as_str());
+        if let Some(present) = schema.get(name)
+            && word != Some(Some(&*present.kind.word()))
+        {
+            unused(shared, name).await?;
+        }
+        let mut body = schema.to_body();
+        let list = body["attributes"].as_array_mut();
+        let list = list.ok_or_else(|| ApiError::new("internal", "the schema has no attributes"))?;
+        let at = list.iter().position(|item| item["name"] == *name);
+        match (attribute, at) {
+            (Some(attribute), Some(at)) => list[at] = attribute,
+            (Some(attribute), None) => list.push(attribute),
+            (None, Some(at)) => drop(list.remove(at)),
+            (None, None) => {}
+        }
+        let done = publish_schema(shared, caller, &body, base.or(Some(version))).await;
+        match done {
+            Err(error) if error.code() == "conflict" && base.is_none() && attempt < EDITS_MAX => {}
+            done => return done,
+        }
     }
-    publish_schema(shared, caller, &body, base).await
+}
+
+/// The newest document that anybody has published, and its version: what units have may be older.
+async fn newest(shared: &Shared) -> Result<(i64, AttributeSchema), ApiError> {
+    let kind = DefinitionKind::Attributes.as_str();
+    let found = shared
+        .registry()
+        .definition_newest(&Scope::installation(), kind)
+        .await;
+    let definition = match found {
+        Err(RegistryError::NotFound(_)) => return Ok((0, AttributeSchema::default())),
+        found => found?,
+    };
+    let damaged = || ApiError::new("internal", "the server could not do this");
+    let body = serde_json::from_str(&definition.body).map_err(|_| damaged())?;
+    let schema = AttributeSchema::check(&body).map_err(|_| damaged())?;
+    Ok((definition.version, schema))
 }
 
 async fn publish_schema(
@@ -283,20 +467,6 @@ async fn publish(
     body: String,
     base: Option<i64>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
-    // Version 0 is what is shipped: the registry has nothing yet, and says so by having no version.
-    let base = base.filter(|version| *version > 0);
     let (version, token): (i64, Option<Token>) = shared.publish(caller, kind, body, base).await?;
     Ok(Written::changed(token, VersionAnswer { version }))
-}
-
-/// The version in `If-Match`, with or without quotes.
-fn if_match(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
-    let Some(value) = headers.get(header::IF_MATCH) else {
-        return Ok(None);
-    };
-    let text = value.to_str().unwrap_or_default().trim_matches('"');
-    text.parse().map(Some).map_err(|_| {
-        let message = "If-Match is no version, e.g. \"3\"";
-        ApiError::new("parameter_form", message).field("If-Match")
-    })
 }

@@ -220,6 +220,23 @@ fn by_identifier(
     }
 }
 
+/// The member that an id or an identifier stands for.
+pub fn find_any(
+    app: &App,
+    snapshot: &Snapshot,
+    scope: &Scope,
+    text: &str,
+) -> Result<Option<Found>, ApiError> {
+    let text = text.trim();
+    match text.parse() {
+        Ok(MemberId(number)) => match row::resolve(snapshot, number)? {
+            Some(today) => load(app, snapshot, scope, today),
+            None => Ok(None),
+        },
+        Err(()) => by_identifier(app, snapshot, scope, text),
+    }
+}
+
 /// Reads and normalises an identifier by the rules in force; orders are named `order@shop:id` and stay as they are.
 pub fn normal_identifier(snapshot: &Snapshot, text: &str) -> Result<Identifier, ApiError> {
     let sent: Identifier = text
@@ -236,7 +253,7 @@ pub fn normal_identifier(snapshot: &Snapshot, text: &str) -> Result<Identifier, 
 }
 
 /// A member of today, unless the scope hides it.
-fn load(
+pub fn load(
     app: &App,
     snapshot: &Snapshot,
     scope: &Scope,

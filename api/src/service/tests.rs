@@ -5,6 +5,7 @@ mod consents;
 mod imports;
 mod intake;
 mod reads;
+mod resources;
 
 use serde_json::{Value, json};
 

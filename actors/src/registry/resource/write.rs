@@ -20,6 +20,8 @@ use crate::model::{BrandId, Scope, Time};
 const CODE_BYTES_MAX: usize = 64;
 /// Longest folder path.
 const FOLDER_BYTES_MAX: usize = 500;
+/// Longest description.
+const DESCRIPTION_BYTES_MAX: usize = 4_000;
 /// Largest body. Lists of members are kept apart.
 const BODY_BYTES_MAX: usize = 1 << 20;
 /// Characters of a body's hash in the audit chain: 80 bits, not to be met by chance or by trying.
@@ -134,14 +136,17 @@ impl Registry {
         Ok(item)
     }
 
-    /// Makes or changes many at once, all or none: a row whose code is there already changes it.
+    /// Makes or changes many at once, all or none: a row whose code is there already changes it. `dry`: none in any case;
+    /// answers what it would do.
     pub async fn resource_import(
         &self,
         author: Author<'_>,
         kind: ResourceKind,
         rows: &[NewItem],
+        dry: bool,
     ) -> Result<Vec<Imported>, (usize, RegistryError)> {
         let mut at = 0;
+        let mut would = None;
         let done = transaction!(&self.db, tx => {
             let mut done = Vec::with_capacity(rows.len());
             for (row, new) in rows.iter().enumerate() {
@@ -159,8 +164,17 @@ impl Registry {
                 };
                 done.push(Imported { row, item, created });
             }
+            if dry {
+                would = Some(done);
+                // An error is what gives a transaction up.
+                Err(RegistryError::Unsupported("a dry run".into()))?;
+                unreachable!("the line above left")
+            }
             done
         });
+        if let Some(would) = would {
+            return Ok(would);
+        }
         match done {
             Ok(done) => {
                 for imported in &done {
@@ -192,6 +206,11 @@ impl Registry {
         })
     }
 
+    /// Tells followers that something which belongs to a resource has changed: members of a list.
+    pub fn resource_touched(&self, kind: ResourceKind, id: i64) {
+        self.tell(kind, id);
+    }
+
     /// Tells followers. Nobody listening is fine.
     fn tell(&self, kind: ResourceKind, id: i64) {
         let _ = self.changes.send(ResourceChanged {
@@ -220,6 +239,7 @@ async fn create(
         brand: new.brand,
         code: new.code.clone(),
         name: new.name.clone(),
+        description: new.description.clone(),
         folder: new.folder.clone(),
         state: new.state.clone(),
         version: 1,
@@ -234,8 +254,8 @@ async fn create(
     free(tx, kind, &item).await?;
     sqlx::query(
         "INSERT INTO resources (kind, id, brand, handle, code, name, folder, state, version, body_version, serving, \
-         body, search, created, created_by, updated, updated_by) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, 0, $9, $10, $11, $12, $11, $12)",
+         body, search, created, created_by, updated, updated_by, description) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 1, 1, 0, $9, $10, $11, $12, $11, $12, $13)",
     )
     .bind(kind.name)
     .bind(item.id)
@@ -249,6 +269,7 @@ async fn create(
     .bind(search_of(new))
     .bind(author.now.0)
     .bind(author.by)
+    .bind(&*item.description)
     .execute(&mut *tx)
     .await?;
     beside(tx, author.scope, kind, &item, new).await?;
@@ -294,6 +315,7 @@ async fn update(
             }
             item.code.clone_from(&new.code);
             item.name.clone_from(&new.name);
+            item.description.clone_from(&new.description);
             item.folder.clone_from(&new.folder);
             item.state.clone_from(&new.state);
             item.body.clone_from(&new.body);
@@ -310,7 +332,7 @@ async fn update(
     };
     sqlx::query(
         "UPDATE resources SET code = $3, name = $4, folder = $5, state = $6, version = $7, body_version = $8, \
-         body = $9, updated = $10, updated_by = $11 WHERE kind = $1 AND id = $2",
+         body = $9, updated = $10, updated_by = $11, description = $12 WHERE kind = $1 AND id = $2",
     )
     .bind(kind.name)
     .bind(id)
@@ -323,6 +345,7 @@ async fn update(
     .bind(&*item.body)
     .bind(author.now.0)
     .bind(author.by)
+    .bind(&*item.description)
     .execute(&mut *tx)
     .await?;
     keep(tx, &item, &action).await?;
@@ -571,6 +594,12 @@ fn check(kind: ResourceKind, new: &NewItem) -> Result<(), RegistryError> {
             ),
         ));
     }
+    if new.description.len() > DESCRIPTION_BYTES_MAX {
+        return Err(RegistryError::invalid(
+            "description",
+            format!("at most {DESCRIPTION_BYTES_MAX} bytes"),
+        ));
+    }
     let parts = new.folder.split('/');
     let folder_form = new.folder.is_empty()
         || new.folder.len() <= FOLDER_BYTES_MAX
@@ -613,7 +642,7 @@ fn in_use(scope: &Scope, users: &[Item]) -> String {
 /// What a search finds it by.
 fn search_of(new: &NewItem) -> String {
     let mut text = folded(&new.name);
-    for part in std::iter::once(&new.code).chain(&new.search) {
+    for part in [&new.code, &new.description].into_iter().chain(&new.search) {
         if !part.is_empty() {
             text.push('\n');
             text.push_str(&folded(part));

@@ -220,12 +220,49 @@ on_both! {
     async fn an_import_is_all_or_nothing(registry) {
         make(&registry, TAG, &tag("a")).await.unwrap();
         let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "nobody")];
-        let (row, error) = registry.resource_import(author(&all(), "ann"), TAG, &rows).await.unwrap_err();
+        let (row, error) = registry.resource_import(author(&all(), "ann"), TAG, &rows, false).await.unwrap_err();
         assert_eq!((row, error.code()), (2, "reference_unknown"));
         assert_eq!(registry.resource_all(&all(), TAG).await.unwrap().len(), 1);
         let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "b")];
-        let done = registry.resource_import(author(&all(), "ann"), TAG, &rows).await.unwrap();
+        for _ in 0..2 {
+            let would = registry.resource_import(author(&all(), "ann"), TAG, &rows, true).await.unwrap();
+            assert_eq!(would.iter().filter(|it| it.created).count(), 2, "a dry run leaves nothing");
+        }
+        let done = registry.resource_import(author(&all(), "ann"), TAG, &rows, false).await.unwrap();
         assert_eq!(done.iter().map(|it| (it.item.id, it.created)).collect::<Vec<_>>(), [(1, false), (2, true), (3, true)]);
+    }
+}
+
+on_both! {
+    async fn list_entries_are_kept_once_found_later_and_forgotten(registry) {
+        let key = registry.list_key().await.unwrap();
+        assert_eq!(registry.list_key().await.unwrap(), key);
+        let entry = |number: u32, ident: Option<u32>| {
+            let mut print = [0; 16];
+            print[12..].copy_from_slice(&number.to_be_bytes());
+            ListEntry { print, ident: ident.map(crate::model::IdentNo) }
+        };
+        let many: Vec<ListEntry> = (0..1_234).map(|number| entry(number, None)).collect();
+        assert_eq!(registry.list_entry_add(1, &many).await.unwrap().len(), 1_234);
+        let again = [entry(7, Some(1)), entry(2_000, Some(5))];
+        assert_eq!(registry.list_entry_add(1, &again).await.unwrap(), [again[1].print], "each once, the first stays");
+        registry.list_entry_add(2, &many[..3]).await.unwrap();
+        assert_eq!(registry.list_entry_found(many[2].print, crate::model::IdentNo(9)).await.unwrap(), [1, 2]);
+        assert_eq!(registry.list_entry_found(many[2].print, crate::model::IdentNo(9)).await.unwrap(), Vec::<i64>::new());
+        let mut read = Vec::new();
+        loop {
+            let page = registry.list_entry_page(1, read.last().map(|it: &ListEntry| it.print), 500).await.unwrap();
+            if page.is_empty() { break; }
+            read.extend(page);
+        }
+        assert_eq!(read.len(), 1_235);
+        assert_eq!((read[2], read[7]), (entry(2, Some(9)), entry(7, None)));
+        let waiting = registry.list_entry_waiting(Some(many[1].print), 3).await.unwrap();
+        assert_eq!(waiting, [many[3].print, many[4].print, many[5].print]);
+        assert_eq!(registry.list_entry_forget(many[1].print).await.unwrap(), 2);
+        registry.list_entry_clear(1).await.unwrap();
+        assert_eq!(registry.list_entry_page(1, None, 10).await.unwrap(), []);
+        assert_eq!(registry.list_entry_page(2, None, 10).await.unwrap().len(), 2);
     }
 }
 

@@ -1,0 +1,54 @@
+//! Rules that callers send: checked against the dictionary of their brand, refused with every mistake and its place.
+
+use actors::model::BrandId;
+use actors::registry::Reference;
+use cdp::rule::{Plan, RuleError};
+use pipelines::dictionary::{self, RuleNames};
+use serde_json::Value;
+
+use crate::app::Shared;
+use crate::error::{ApiError, ErrorDetail};
+
+/// A rule that was checked.
+pub struct CheckedRule {
+    /// Its canonical form.
+    pub json: Value,
+    /// What it refers to.
+    pub uses: Vec<Reference>,
+    /// What is evaluated.
+    pub plan: Plan,
+}
+
+/// What rules owned by a brand may name.
+pub async fn names(shared: &Shared, brand: BrandId) -> Result<RuleNames, ApiError> {
+    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
+    Ok(RuleNames::load(shared.registry(), schema, brand).await?)
+}
+
+/// Checks a rule that stands in `field`. `this`: the segment that it defines.
+pub fn check(
+    names: &RuleNames,
+    field: &str,
+    rule: &Value,
+    this: Option<&str>,
+) -> Result<CheckedRule, ApiError> {
+    let (rule, plan) = names
+        .compile(rule, this)
+        .map_err(|errors| refused(field, errors))?;
+    Ok(CheckedRule {
+        json: serde_json::from_str(&rule.to_json()).expect("a rule writes JSON"),
+        uses: dictionary::references(&plan),
+        plan,
+    })
+}
+
+fn refused(field: &str, errors: Vec<RuleError>) -> ApiError {
+    let details = errors.into_iter().map(|error| {
+        let place = match error.place.as_str() {
+            "" => field.to_owned(),
+            place => format!("{field}.{place}"),
+        };
+        ErrorDetail::new(error.code, place, error.message).hint(error.hint)
+    });
+    ApiError::several("rule_invalid", details.collect())
+}

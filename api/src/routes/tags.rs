@@ -1,0 +1,87 @@
+//! Tags: facts that we concluded, by rule, by orders, or by hand.
+
+mod members;
+
+use actors::registry::{ResourceKind, Word};
+use cdp::tag::{Calculation, TagDefinition};
+use pipelines::dictionary::TAG;
+
+use crate::error::{ApiError, ErrorDetail};
+use crate::http::{Permission, Routes};
+use crate::names;
+use crate::resource::{
+    Checked, ColumnSpec, ColumnType, Context, Draft, Paths, Resource, routes as resource_routes,
+};
+
+/// The routes of this topic.
+pub fn routes() -> Routes {
+    resource_routes::<Tag>().and(members::routes())
+}
+
+/// Tags.
+pub enum Tag {}
+
+impl Resource for Tag {
+    type Body = TagDefinition;
+
+    const KIND: ResourceKind = TAG;
+    const PATHS: Paths = crate::paths!("/api/v1/tags");
+    const TAG: &'static str = "Tags";
+    const READ: Permission = Permission::TagsRead;
+    const WRITE: Permission = Permission::TagsWrite;
+    const COLUMNS: &'static [ColumnSpec] = &[
+        ColumnSpec {
+            name: "value_type",
+            of: ColumnType::Text,
+        },
+        ColumnSpec {
+            name: "calculation",
+            of: ColumnType::Text,
+        },
+    ];
+    const BUILT: bool = true;
+
+    async fn check(
+        context: &Context<'_>,
+        mut draft: Draft<'_, TagDefinition>,
+    ) -> Result<Checked<TagDefinition>, ApiError> {
+        let errors = draft.body.check();
+        if !errors.is_empty() {
+            let details = errors
+                .into_iter()
+                .map(|error| ErrorDetail::new(error.code, error.place, error.message));
+            return Err(ApiError::several("tag_invalid", details.collect()));
+        }
+        let names = names::names(context.shared, draft.common.brand).await?;
+        let mut uses = Vec::new();
+        let mut wrong = Vec::new();
+        // What rules are made of cuts is not rewritten, but may name what is not there.
+        for (at, case) in draft.body.cases().into_iter().enumerate() {
+            let field = format!("calculation.cases[{at}].rule");
+            match names::check(&names, &field, &case.rule, None) {
+                Ok(rule) => {
+                    uses.extend(rule.uses);
+                    if let Calculation::Rule { cases, .. } = &mut draft.body.calculation
+                        && let Some(case) = cases.get_mut(at)
+                    {
+                        case.rule = rule.json;
+                    }
+                }
+                Err(error) => wrong.extend(error.into_details()),
+            }
+        }
+        if !wrong.is_empty() {
+            return Err(ApiError::several("rule_invalid", wrong));
+        }
+        let word = |text: &str| Word::Text(text.to_owned());
+        Ok(Checked {
+            fields: vec![
+                ("value_type", word(draft.body.value_type.word())),
+                ("calculation", word(draft.body.calculation.word())),
+            ],
+            search: draft.body.values.clone(),
+            uses,
+            body: draft.body,
+        })
+    }
+}

@@ -1,0 +1,154 @@
+//! The dictionary that rules are checked against: attributes, tags, segments and lists that a brand may use. And the kinds
+//! of resources that rules refer to.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::model::{BrandId, BrandSet, FieldClass, Scope};
+use actors::registry::{Item, Reference, Registry, RegistryError};
+use cdp::definition::AttributeSchema;
+use cdp::rule::{Known, Names, Plan, Read, Rule, RuleError};
+use cdp::tag::TagDefinition;
+use serde_json::Value;
+
+use crate::audience::person::places;
+
+pub use crate::audience::book::{LIST, SEGMENT, TAG};
+
+/// Attributes in references: they have their own definition.
+pub const ATTRIBUTE: &str = "attribute";
+
+/// What rules of one brand may name.
+pub struct RuleNames {
+    schema: Arc<AttributeSchema>,
+    brand: BrandId,
+    tags: BTreeMap<String, Known>,
+    segments: BTreeMap<String, Vec<Box<str>>>,
+    lists: BTreeMap<String, ()>,
+}
+
+impl RuleNames {
+    /// Everything that rules owned by `brand` may name: its own and the group's.
+    pub async fn load(
+        registry: &Registry,
+        schema: Arc<AttributeSchema>,
+        brand: BrandId,
+    ) -> Result<RuleNames, RegistryError> {
+        let scope = Scope {
+            brands: BrandSet::Only(vec![brand]),
+            fields: FieldClass::P3,
+        };
+        let tags = registry.resource_all(&scope, TAG).await?;
+        let segments = registry.resource_all(&scope, SEGMENT).await?;
+        let lists = registry.resource_all(&scope, LIST).await?;
+        Ok(RuleNames {
+            schema,
+            brand,
+            tags: tags
+                .into_iter()
+                .map(|tag| (tag.code.clone(), tag_type(&tag)))
+                .collect(),
+            segments: segments
+                .into_iter()
+                .map(|segment| (segment.id.to_string(), named(&segment)))
+                .collect(),
+            lists: lists
+                .into_iter()
+                .map(|list| (list.id.to_string(), ()))
+                .collect(),
+        })
+    }
+
+    /// Checks a rule, in JSON or as text, and makes it a plan. `this`: the segment that it defines, to find cycles.
+    pub fn compile(
+        &self,
+        rule: &Value,
+        this: Option<&str>,
+    ) -> Result<(Rule, Plan), Vec<RuleError>> {
+        let parsed = match rule {
+            Value::String(text) => Rule::from_text(text).map_err(|error| vec![error])?,
+            other => Rule::from_json(&other.to_string())?,
+        };
+        let plan = cdp::rule::check(&parsed, self, this)?;
+        Ok((parsed, plan))
+    }
+}
+
+/// What a plan refers to.
+pub fn references(plan: &Plan) -> Vec<Reference> {
+    let reads = plan.reads();
+    let found = reads.iter().filter_map(|read| {
+        let (kind, handle) = match read {
+            Read::Attribute(name) => (ATTRIBUTE, name),
+            Read::Tag(code) => (TAG.name, code),
+            Read::Segment(id) => (SEGMENT.name, id),
+            Read::List(id) => (LIST.name, id),
+            Read::Measure(_) | Read::Place(_) => return None,
+        };
+        Some(Reference {
+            kind,
+            handle: (*handle).to_owned(),
+        })
+    });
+    found.collect()
+}
+
+/// The type that constants of a tag's conditions have.
+fn tag_type(tag: &Item) -> Known {
+    let tag: Result<TagDefinition, _> = serde_json::from_str(&tag.body);
+    match tag {
+        Ok(tag) => Known::Typed(tag.value_type.attribute_type()),
+        Err(_) => Known::Seen,
+    }
+}
+
+/// The segments that a segment's rule names.
+fn named(segment: &Item) -> Vec<Box<str>> {
+    let body: Value = serde_json::from_str(&segment.body).unwrap_or_default();
+    let rule = Rule::from_json(&body["rule"].to_string());
+    rule.map(|rule| rule.segments()).unwrap_or_default()
+}
+
+impl Names for RuleNames {
+    fn attribute(&self, name: &str) -> Known {
+        match self.schema.get(name) {
+            Some(found) if found.brand == BrandId(0) || found.brand == self.brand => {
+                Known::Typed(found.kind)
+            }
+            _ => Known::Unknown,
+        }
+    }
+
+    fn tag(&self, code: &str) -> Known {
+        self.tags.get(code).copied().unwrap_or(Known::Unknown)
+    }
+
+    fn segment(&self, id: &str) -> Option<Vec<Box<str>>> {
+        self.segments.get(id).cloned()
+    }
+
+    fn list(&self, id: &str) -> bool {
+        self.lists.contains_key(id)
+    }
+
+    fn place(&self, of: &str) -> bool {
+        places().contains(&of)
+    }
+
+    fn attribute_names(&self) -> Vec<&str> {
+        let mine = |brand: BrandId| brand == BrandId(0) || brand == self.brand;
+        self.schema
+            .iter()
+            .filter(|attribute| mine(attribute.brand))
+            .map(|attribute| &*attribute.name)
+            .collect()
+    }
+
+    fn tag_codes(&self) -> Vec<&str> {
+        self.tags.keys().map(String::as_str).collect()
+    }
+
+    fn place_names(&self) -> Vec<&str> {
+        places().to_vec()
+    }
+}
