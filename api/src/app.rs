@@ -19,6 +19,7 @@ use cdp::routed::EventBody;
 use ingest::{OrderDefaults, RawRecord, SourceInfo};
 use parking_lot::Mutex;
 use pipelines::audience::{Audience, AudienceError, Sees};
+use pipelines::search::Search;
 use pipelines::{Platform, PlatformError};
 
 use crate::config::Config;
@@ -42,6 +43,7 @@ pub struct App {
     pub jobs: Jobs,
     platform: Arc<Platform>,
     audience: Audience,
+    search: Search,
     manual: Option<Arc<ManualClock>>,
     nonce: AtomicU64,
     draining: AtomicBool,
@@ -72,6 +74,7 @@ impl App {
         config: Config,
         platform: Arc<Platform>,
         audience: Audience,
+        search: Search,
         manual: Option<Arc<ManualClock>>,
     ) -> App {
         let started = actors::model::SystemClock.now().0;
@@ -84,12 +87,30 @@ impl App {
             schema: Mutex::default(),
             platform,
             audience,
+            search,
         }
     }
 
     /// Who is in.
     pub fn audience(&self) -> &Audience {
         &self.audience
+    }
+
+    /// The search index.
+    pub fn search(&self) -> &Search {
+        &self.search
+    }
+
+    /// Waits until the search index has what reads see.
+    pub async fn wait_search(&self) -> Result<(), ApiError> {
+        let until = self.platform.node().shared().progress.store_end();
+        match self.search.wait(until, WAIT_MAX).await {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                "search_behind",
+                "the search index does not have this write yet",
+            )),
+        }
     }
 
     /// Waits until the audience sees what reads see.

@@ -10,6 +10,7 @@ use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
 use pipelines::audience::Audience;
+use pipelines::search::{Search, SearchError};
 use pipelines::{Platform, PlatformConfig, StartError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -59,6 +60,9 @@ pub enum ServiceError {
     /// The data folder cannot be opened.
     #[error(transparent)]
     Platform(#[from] StartError),
+    /// The search index cannot be opened.
+    #[error(transparent)]
+    Search(#[from] SearchError),
     /// The registry refuses the admin key.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -110,7 +114,8 @@ impl Service {
             .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
             .await?;
         let audience = Audience::start(platform.clone(), platform.history())?;
-        let shared = Arc::new(App::new(config, platform, audience, manual));
+        let search = Search::start(platform.clone())?;
+        let shared = Arc::new(App::new(config, platform, audience, search, manual));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
         let definitions = tokio::spawn(definitions(shared.clone(), stopped));
@@ -152,6 +157,7 @@ impl Service {
         let registry = platform.registry().clone();
         let drained = tokio::task::spawn_blocking(move || {
             shared.audience().stop();
+            shared.search().stop();
             platform.drain();
         })
         .await;

@@ -257,15 +257,10 @@ impl Audience {
         let zone = zone(&platform.installation().time_zone)?;
         let changes: Arc<Changes> = Arc::default();
         let noted = changes.clone();
-        let free = platform
+        platform
             .rows()
             .writer()
             .watch(Box::new(move |frames| noted.note(frames)));
-        if !free {
-            return Err(StartError::Config(
-                "the platform has an audience already".into(),
-            ));
-        }
         let threads = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let threads = threads.min(THREADS_MAX);
         let now = platform.clock().now();

@@ -43,6 +43,11 @@ impl Layout {
         self.root.join("results")
     }
 
+    /// The search index: a projection, made anew from the rows when it is gone.
+    pub fn search(&self) -> PathBuf {
+        self.root.join("search")
+    }
+
     /// The keys.
     pub fn keys(&self) -> PathBuf {
         self.root.join("keys")

@@ -14,6 +14,7 @@ pub mod machines;
 pub mod offline;
 pub mod platform;
 pub mod publish;
+pub mod search;
 pub mod stats;
 
 pub use platform::{Platform, PlatformConfig, PlatformError, StartError, StoredEvent};

@@ -4,12 +4,12 @@
 //! (it sleeps in its writer) is felt here only: the queue fills, [`WriteBehind::push`] waits, admission sees the lag.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{Committed, Progress, RowStore, StoreError};
 use crate::model::Offset;
@@ -65,7 +65,7 @@ struct Shared {
     durable: Progress,
     paused: AtomicBool,
     rows_written: AtomicU64,
-    watcher: OnceLock<Watcher>,
+    watchers: RwLock<Vec<Watcher>>,
 }
 
 /// Hears of frames whose rows have just been written, before their position is told. Runs on the write-behind thread:
@@ -105,7 +105,7 @@ impl WriteBehind {
             durable: Progress::new(durable),
             paused: AtomicBool::new(false),
             rows_written: AtomicU64::new(0),
-            watcher: OnceLock::new(),
+            watchers: RwLock::default(),
         });
         let thread = std::thread::Builder::new()
             .name("write-behind".into())
@@ -188,9 +188,9 @@ impl WriteBehind {
     }
 
     /// Lets somebody hear of every frame written from now on: whoever sees a position in [`WriteBehind::applied`] knows
-    /// that the watcher has heard of all frames up to it. There is room for one; answers whether it was free.
-    pub fn watch(&self, watcher: Watcher) -> bool {
-        self.shared.watcher.set(watcher).is_ok()
+    /// that the watcher has heard of all frames up to it.
+    pub fn watch(&self, watcher: Watcher) {
+        self.shared.watchers.write().push(watcher);
     }
 
     /// Asks for a checkpoint soon; [`WriteBehind::durable`] tells when it has happened. For backup and shutdown.
@@ -301,7 +301,7 @@ fn write(shared: &Shared, frames: &[Committed]) -> Result<(), StoreError> {
     shared
         .rows_written
         .fetch_add(rows as u64, Ordering::Relaxed);
-    if let Some(watcher) = shared.watcher.get() {
+    for watcher in shared.watchers.read().iter() {
         watcher(frames);
     }
     shared.applied.advance(frames.last().map(|frame| frame.at));

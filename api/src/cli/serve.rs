@@ -96,6 +96,7 @@ pub(super) fn failure(error: ServiceError) -> Failure {
     let kind = match &error {
         ServiceError::Listen { .. } | ServiceError::Thread(_) => ErrorKind::Internal,
         ServiceError::Platform(error) => error.kind(),
+        ServiceError::Search(error) => error.kind(),
         ServiceError::Registry(error) => error.kind(),
     };
     let text = crate::error::chain(&error);

@@ -13,10 +13,10 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
 use actors::model::{Scope, Token};
 use actors::registry::ApiKey;
-use pipelines::audience::Sees;
 
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::http::route::Behind;
 
 macro_rules! permissions {
     ($($(#[doc = $doc:literal])* $name:ident $text:literal;)*) => {
@@ -254,8 +254,8 @@ pub struct Guard {
     pub permission: Permission,
     /// The route reads state and takes `?after=`.
     pub reads: bool,
-    /// What of the write it wants to see in the audience.
-    pub sees: Option<Sees>,
+    /// What it wants to see the write in beside the rows.
+    pub behind: Option<Behind>,
 }
 
 /// Lets the request through, or answers 401 or 403. A read with `?after=` waits here until the token is visible.
@@ -272,7 +272,7 @@ pub async fn check(State(guard): State<Guard>, mut request: Request, next: Next)
     };
     if guard.reads
         && let Some(token) = after(request.uri().query().unwrap_or_default())
-        && let Err(refusal) = seen(&guard.shared, token, guard.sees).await
+        && let Err(refusal) = seen(&guard.shared, token, guard.behind).await
     {
         return refusal.into_response();
     }
@@ -289,13 +289,14 @@ fn after(query: &str) -> Option<&str> {
         .find_map(|pair| pair.strip_prefix("after="))
 }
 
-async fn seen(shared: &Shared, token: &str, sees: Option<Sees>) -> Result<(), ApiError> {
+async fn seen(shared: &Shared, token: &str, behind: Option<Behind>) -> Result<(), ApiError> {
     let token: Token = token
         .parse()
         .map_err(|()| ApiError::new("after_form", "after is no token of a write").field("after"))?;
     shared.wait(token).await?;
-    match sees {
-        Some(sees) => shared.wait_audience(sees).await,
+    match behind {
+        Some(Behind::Audience(sees)) => shared.wait_audience(sees).await,
+        Some(Behind::Search) => shared.wait_search().await,
         None => Ok(()),
     }
 }

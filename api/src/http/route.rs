@@ -57,10 +57,19 @@ pub struct Doc {
     pub media: Option<&'static str>,
     /// Takes `?after=` and waits for the token.
     pub reads: bool,
-    /// With `?after=` it also waits for the audience to see so much of it.
-    pub sees: Option<Sees>,
+    /// What `?after=` waits for beside the rows.
+    pub behind: Option<Behind>,
     /// Answers a token and takes `Idempotency-Key`.
     pub writes: bool,
+}
+
+/// What stands behind the rows and is waited for as well.
+#[derive(Debug, Clone, Copy)]
+pub enum Behind {
+    /// The audience, until it sees so much of the write.
+    Audience(Sees),
+    /// The search index.
+    Search,
 }
 
 /// Starts an empty list.
@@ -132,7 +141,15 @@ impl Doc {
     #[must_use]
     pub fn sees(mut self, sees: Sees) -> Doc {
         self.reads = true;
-        self.sees = Some(sees);
+        self.behind = Some(Behind::Audience(sees));
+        self
+    }
+
+    /// It reads the search index: `?after=` waits for that too.
+    #[must_use]
+    pub fn searches(mut self) -> Doc {
+        self.reads = true;
+        self.behind = Some(Behind::Search);
         self
     }
 
@@ -249,7 +266,7 @@ impl Routes {
                 shared: shared.clone(),
                 permission: route.permission,
                 reads: route.doc.reads,
-                sees: route.doc.sees,
+                behind: route.doc.behind,
             };
             let handler = route
                 .handler

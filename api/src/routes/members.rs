@@ -7,6 +7,7 @@ mod orders;
 mod privacy;
 pub use orders::word;
 mod regroup;
+mod search;
 pub mod view;
 
 use actors::machine::Rows;
@@ -60,6 +61,7 @@ pub fn routes() -> Routes {
         .and(link::routes(tag))
         .and(privacy::routes(tag))
         .and(regroup::routes(tag))
+        .and(search::routes(tag))
 }
 
 /// Which members.

@@ -6,6 +6,7 @@ mod imports;
 mod intake;
 mod reads;
 mod resources;
+mod search;
 
 use serde_json::{Value, json};
 

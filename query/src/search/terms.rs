@@ -70,6 +70,25 @@ impl Terms {
         terms
     }
 
+    /// Whether what was asked is in these terms: the same answer as the index gives, for one member.
+    pub fn answers(&self, asks: &[Ask]) -> bool {
+        let has = |joined: &str, wanted: &str| joined.split(END).any(|term| term == wanted);
+        asks.iter().all(|ask| {
+            let prefix = ask.prefix.as_ref().is_some_and(|prefix| {
+                let begins = |key: &str| match ask.is_long_enough() {
+                    true => key.starts_with(&**prefix),
+                    false => key == prefix,
+                };
+                self.keys.split(END).any(begins)
+            });
+            let mut chars = String::new();
+            ask.chars.iter().for_each(|one| push(&mut chars, one));
+            let phrase = !ask.chars.is_empty() && self.chars.contains(&chars);
+            let words = !ask.words.is_empty() && ask.words.iter().all(|it| has(&self.words, it));
+            prefix || phrase || words
+        })
+    }
+
     fn text(&mut self, plain: &str, keys: &mut BTreeSet<String>) {
         for run in runs(plain) {
             match run {

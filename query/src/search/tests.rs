@@ -104,6 +104,14 @@ fn members_are_found_by_what_people_type() {
     ];
     for (typed, members) in table {
         assert_eq!(find(&index.searcher(), typed), *members, "{typed:?}");
+        let asks = terms::asks(typed);
+        let mut by_terms = Vec::new();
+        for member in shop() {
+            if Terms::of(&member).answers(&asks) {
+                by_terms.push(member.member.0);
+            }
+        }
+        assert_eq!(by_terms, *members, "{typed:?} by terms alone");
     }
 }
 
