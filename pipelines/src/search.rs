@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{MemberNo, Offset, Scope};
+use actors::model::{BrandSet, MemberNo, Offset, Scope};
 use actors::runtime::feed::FeedError;
 use actors::store::{Committed, StoreError};
 use cdp::definition::AttributeSchema;
@@ -308,11 +308,26 @@ impl Work {
         schema: &AttributeSchema,
         member: MemberNo,
     ) -> Result<(), StepError> {
-        match text(rows, schema, member, &Scope::installation())? {
-            Some(text) => self.index.put(&text)?,
-            None => self.index.remove(member),
+        let Some(mut all) = text(rows, schema, member, &Scope::installation())? else {
+            self.index.remove(member);
+            return Ok(());
+        };
+        // What one brand was told may differ from what counts for the group: its users find by what they see.
+        for brand in all.brands.clone() {
+            let scope = Scope {
+                brands: BrandSet::Only(vec![brand]),
+                ..Scope::installation()
+            };
+            if let Some(own) = text(rows, schema, member, &scope)? {
+                all.names.extend(own.names);
+                all.texts.extend(own.texts);
+            }
         }
-        Ok(())
+        for list in [&mut all.names, &mut all.texts] {
+            list.sort_unstable();
+            list.dedup();
+        }
+        Ok(self.index.put(&all)?)
     }
 }
 

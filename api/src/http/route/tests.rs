@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use crate::http::route::Behind;
 use crate::routes;
 
 /// The table in the repository; `UPDATE_GOLDEN=1` writes it anew. Whoever adds a route reads here what it allows.

@@ -92,7 +92,7 @@ async fn a_brand_finds_only_by_what_it_sees() {
     let made = running
         .post(
             "/api/v1/api-keys",
-            json!({"name": "m", "permissions": ["members.read"], "brands": [mine]}),
+            json!({"name": "m", "role": "viewer", "brands": [mine]}),
         )
         .await
         .ok();
