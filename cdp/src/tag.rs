@@ -212,7 +212,7 @@ impl TagDefinition {
     pub fn check_value(&self, value: &Json) -> Result<(), String> {
         let known = |text: &str| self.values.is_empty() || self.values.iter().any(|it| it == text);
         let one = |value: &Json| match value.as_str() {
-            Some(text) if text.is_empty() => Err("the value is empty".to_owned()),
+            Some("") => Err("the value is empty".to_owned()),
             Some(text) if known(text) => Ok(()),
             Some(text) => Err(format!("`{text}` is none of `values`")),
             None => Err("expected text".to_owned()),

@@ -149,7 +149,7 @@ pub fn merged<R: Resource>(
 /// What of an answered resource people write.
 pub fn writable(mut fields: Map<String, Value>) -> Map<String, Value> {
     fields.retain(|name, value| {
-        !OWN.contains(&&**name) && !(WRITTEN.contains(&&**name) && value.is_null())
+        !(OWN.contains(&&**name) || WRITTEN.contains(&&**name) && value.is_null())
     });
     fields
 }
