@@ -19,7 +19,7 @@ use cdp::routed::EventBody;
 use ingest::{OrderDefaults, RawRecord, SourceInfo};
 use parking_lot::Mutex;
 use pipelines::audience::{Audience, AudienceError, Sees};
-use pipelines::{Platform, PlatformError};
+use pipelines::{Platform, PlatformError, effect};
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -40,6 +40,7 @@ pub struct App {
     pub config: Config,
     /// Long-running work.
     pub jobs: Jobs,
+    effect_caller: Arc<effect::call::Caller>,
     platform: Arc<Platform>,
     audience: Audience,
     manual: Option<Arc<ManualClock>>,
@@ -75,8 +76,11 @@ impl App {
         manual: Option<Arc<ManualClock>>,
     ) -> App {
         let started = actors::model::SystemClock.now().0;
+        let networks = config.allow_networks.clone();
+        let caller = effect::call::Caller::new(networks, effect::call::Limits::default());
         App {
             jobs: Jobs::open(&config.data.join("jobs")),
+            effect_caller: Arc::new(caller),
             config,
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
@@ -114,6 +118,11 @@ impl App {
     /// The platform.
     pub fn platform(&self) -> &Arc<Platform> {
         &self.platform
+    }
+
+    /// Who calls other systems, within bounds.
+    pub fn effect_caller(&self) -> &Arc<effect::call::Caller> {
+        &self.effect_caller
     }
 
     /// The registry.
@@ -168,6 +177,11 @@ impl App {
             return Err(ApiError::new("draining", "the process is stopping"));
         }
         Ok(self.platform.append(&records).await?)
+    }
+
+    /// A token for a write that does not go through the log: it is visible at once, and so is what was before it.
+    pub fn token(&self) -> Token {
+        self.platform.node().token()
     }
 
     /// Waits until a write is visible.
@@ -254,6 +268,12 @@ impl App {
         }
     }
 
+    /// Sends what waits in the outbox. The token covers it also if somebody else was faster.
+    pub async fn publish_pending(&self) -> Result<Token, ApiError> {
+        let token = self.platform.publish_pending().await?;
+        Ok(token.unwrap_or_else(|| self.token()))
+    }
+
     /// Publishes a version of a definition: it is durable when this returns, and in force once its token is visible.
     pub async fn publish(
         &self,
@@ -261,7 +281,7 @@ impl App {
         kind: DefinitionKind,
         body: String,
         base: Option<i64>,
-    ) -> Result<(i64, Option<Token>), ApiError> {
+    ) -> Result<(i64, Token), ApiError> {
         let new = NewDefinition {
             kind: kind.as_str().to_owned(),
             brand: actors::model::BrandId(0),
@@ -274,7 +294,7 @@ impl App {
             .registry()
             .definition_publish(&caller.scope, new, self.now())
             .await?;
-        let token = self.platform.publish_pending().await?;
+        let token = self.publish_pending().await?;
         Ok((saved.version, token))
     }
 
@@ -289,6 +309,14 @@ impl App {
             ("tributary_visitors", stats.visitors as f64),
             ("tributary_dead_letters", stats.dead_letters as f64),
             ("tributary_orders", stats.orders as f64),
+            (
+                "tributary_effects_held",
+                f64::from(u8::from(self.platform.effect_hold().held().is_some())),
+            ),
+            (
+                "tributary_timers_held",
+                f64::from(u8::from(self.platform.node().timers_held())),
+            ),
         ] {
             metrics::gauge!(name).set(value);
         }

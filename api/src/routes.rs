@@ -8,14 +8,18 @@ pub mod conflicts;
 pub mod dead_letters;
 pub mod definitions;
 pub mod docs;
+pub mod effects;
 pub mod events;
 pub mod health;
 pub mod imports;
 pub mod landing;
 pub mod members;
 pub mod operations;
+pub mod parked;
 pub mod sources;
 pub mod stats;
+pub mod timers;
+pub mod webhooks;
 
 use crate::http::Routes;
 
@@ -33,6 +37,10 @@ pub fn all() -> Routes {
         .and(brands::routes())
         .and(api_keys::routes())
         .and(definitions::routes())
+        .and(webhooks::routes())
+        .and(effects::routes())
+        .and(timers::routes())
+        .and(parked::routes())
         .and(stats::routes())
         .and(clock::routes())
         .and(operations::routes())

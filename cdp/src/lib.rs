@@ -8,3 +8,4 @@ pub mod identity;
 pub mod profile;
 pub mod routed;
 pub mod rule;
+pub mod webhook;

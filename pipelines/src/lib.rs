@@ -6,6 +6,8 @@
 pub mod audience;
 pub mod backup;
 pub mod decode;
+pub mod effect;
+pub mod jobs;
 pub mod lake;
 pub mod layout;
 pub mod machines;

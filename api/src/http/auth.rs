@@ -69,6 +69,10 @@ permissions! {
     DefinitionsRead "definitions.read";
     /// Changing identity rules and attributes.
     DefinitionsWrite "definitions.write";
+    /// Webhooks without their secrets.
+    WebhooksRead "webhooks.read";
+    /// Adding, changing and removing webhooks: sends what happens to other systems.
+    WebhooksWrite "webhooks.write";
     /// Figures of the installation.
     StatsRead "stats.read";
     /// Setting the clock of a test installation.
@@ -108,6 +112,8 @@ pub const ROLES: &[Role] = &[
             "brands.write",
             "definitions.read",
             "definitions.write",
+            "webhooks.read",
+            "webhooks.write",
             "stats.read",
         ],
     },
@@ -120,6 +126,7 @@ pub const ROLES: &[Role] = &[
             "sources.read",
             "brands.read",
             "definitions.read",
+            "webhooks.read",
             "stats.read",
         ],
     },

@@ -285,7 +285,7 @@ async fn publish(
 ) -> Result<Written<VersionAnswer>, ApiError> {
     // Version 0 is what is shipped: the registry has nothing yet, and says so by having no version.
     let base = base.filter(|version| *version > 0);
-    let (version, token): (i64, Option<Token>) = shared.publish(caller, kind, body, base).await?;
+    let (version, token): (i64, Token) = shared.publish(caller, kind, body, base).await?;
     Ok(Written::changed(token, VersionAnswer { version }))
 }
 
