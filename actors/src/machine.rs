@@ -207,10 +207,43 @@ pub struct Effect {
     pub key: u64,
     /// Which dispatcher, e.g. `webhook`.
     pub channel: Box<str>,
+    /// Whom within the channel, e.g. the webhook's number: effects of one target wait for it alone.
+    pub target: u64,
     /// Marks "sending" durably before the call, so that a crash never sends twice (but may lose one).
     pub at_most_once: bool,
     /// For the dispatcher.
     pub payload: Bytes,
+}
+
+/// What became of an effect, or what a person wants of it. Takes effect once; what no longer fits is ignored.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum EffectMark {
+    /// About to be sent, of an effect that is sent at most once.
+    Sending,
+    /// Sent, or of no use any more.
+    Done,
+    /// It did not work: again from `due` on.
+    Failed {
+        /// Calls so far.
+        attempts: u32,
+        /// Not before.
+        due: Time,
+        /// What went wrong.
+        reason: Box<str>,
+    },
+    /// Given up: it waits for a person.
+    Dead {
+        /// Calls so far.
+        attempts: u32,
+        /// What went wrong.
+        reason: Box<str>,
+    },
+    /// A person: try a dead one again, from the first attempt.
+    Retry,
+    /// A person: send it although effects are held.
+    Release,
+    /// A person: forget it.
+    Discard,
 }
 
 /// Counters that add up over units, e.g. `orders`; names end up in `/api/v1/stats` and `/metrics`.
@@ -229,8 +262,10 @@ pub struct WriteSet {
     pub cancelled: Vec<(ShardId, u64)>,
     /// Things to do outside.
     pub effects: Vec<Effect>,
-    /// Effects done or marked as sending: key and whether it is finished.
-    pub effect_marks: Vec<(u64, bool)>,
+    /// What became of effects, by key.
+    pub effect_marks: Vec<(u64, EffectMark)>,
+    /// Keys whose parked records are given up, see [`crate::runtime::core::parked`].
+    pub unparked: Vec<u64>,
     /// What the machine's own memory needs to be brought up to date without deciding again; its own encoding.
     pub delta: Vec<u8>,
     /// Changes of counters.
@@ -305,6 +340,11 @@ pub trait Machine: Send {
     fn checkpoint(&mut self, at: Offset) -> Result<(), String> {
         let _ = at;
         Ok(())
+    }
+
+    /// Results below this offset are in memory that is on disk. `None`: its memory is rows only.
+    fn checkpointed(&self) -> Option<Offset> {
+        None
     }
 
     /// Waits until no checkpoint is being written, and says how the last one went. Called before a process ends.

@@ -24,6 +24,7 @@ mod migrate;
 mod page;
 mod resource;
 mod source;
+mod webhook;
 
 pub use api_key::{ADMIN, ApiKey, NewApiKey};
 pub use audit::{Act, AuditEntry, AuditQuery, AuditVerdict};
@@ -39,6 +40,7 @@ pub use resource::{
     Reference, ResourceChanged, ResourceKind, ResourceQuery, Test, Word,
 };
 pub use source::{NewSource, Source, SourceChange};
+pub use webhook::{NewWebhook, Telling, Webhook, WebhookChange};
 
 use std::path::Path;
 use std::sync::Arc;

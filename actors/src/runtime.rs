@@ -2,6 +2,8 @@
 
 pub mod background;
 pub mod core;
+pub mod dispatch;
+pub mod effects;
 pub mod feed;
 pub mod gate;
 pub mod guard;

@@ -2,11 +2,13 @@
 //!
 //! Everything runs on the calling thread; the same seed gives the same bytes.
 
+mod cluster;
 mod log;
 mod random;
 mod store;
 mod world;
 
+pub use cluster::Cluster;
 pub use log::SimLog;
 pub use random::Random;
 pub use store::SimStore;

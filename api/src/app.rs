@@ -20,7 +20,7 @@ use ingest::{OrderDefaults, RawRecord, SourceInfo};
 use parking_lot::Mutex;
 use pipelines::audience::{Audience, AudienceError, Sees};
 use pipelines::search::Search;
-use pipelines::{Platform, PlatformError};
+use pipelines::{Platform, PlatformError, effect};
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -41,6 +41,7 @@ pub struct App {
     pub config: Config,
     /// Long-running work.
     pub jobs: Jobs,
+    effect_caller: Arc<effect::call::Caller>,
     platform: Arc<Platform>,
     audience: Audience,
     search: Search,
@@ -78,8 +79,11 @@ impl App {
         manual: Option<Arc<ManualClock>>,
     ) -> App {
         let started = actors::model::SystemClock.now().0;
+        let networks = config.allow_networks.clone();
+        let caller = effect::call::Caller::new(networks, effect::call::Limits::default());
         App {
             jobs: Jobs::open(&config.data.join("jobs")),
+            effect_caller: Arc::new(caller),
             config,
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
@@ -137,6 +141,11 @@ impl App {
         &self.platform
     }
 
+    /// Who calls other systems, within bounds.
+    pub fn effect_caller(&self) -> &Arc<effect::call::Caller> {
+        &self.effect_caller
+    }
+
     /// The registry.
     pub fn registry(&self) -> &Registry {
         self.platform.registry()
@@ -189,6 +198,11 @@ impl App {
             return Err(ApiError::new("draining", "the process is stopping"));
         }
         Ok(self.platform.append(&records).await?)
+    }
+
+    /// A token for a write that does not go through the log: it is visible at once, and so is what was before it.
+    pub fn token(&self) -> Token {
+        self.platform.node().token()
     }
 
     /// Waits until a write is visible.
@@ -275,6 +289,12 @@ impl App {
         }
     }
 
+    /// Sends what waits in the outbox. The token covers it also if somebody else was faster.
+    pub async fn publish_pending(&self) -> Result<Token, ApiError> {
+        let token = self.platform.publish_pending().await?;
+        Ok(token.unwrap_or_else(|| self.token()))
+    }
+
     /// Publishes a version of a definition: it is durable when this returns, and in force once its token is visible.
     pub async fn publish(
         &self,
@@ -282,7 +302,7 @@ impl App {
         kind: DefinitionKind,
         body: String,
         base: Option<i64>,
-    ) -> Result<(i64, Option<Token>), ApiError> {
+    ) -> Result<(i64, Token), ApiError> {
         let new = NewDefinition {
             kind: kind.as_str().to_owned(),
             brand: actors::model::BrandId(0),
@@ -296,13 +316,13 @@ impl App {
             .definition_publish(&caller.scope, new, self.now())
             .await?;
         let token = match self.platform.publish_pending().await? {
-            Some(token) => Some(token),
+            Some(token) => token,
             // Another request, or the beat, has sent it with its own.
             None => self
                 .registry()
                 .outbox_position(&saved.kind, saved.version)
                 .await?
-                .map(Token),
+                .map_or_else(|| self.token(), Token),
         };
         Ok((saved.version, token))
     }
@@ -318,6 +338,14 @@ impl App {
             ("tributary_visitors", stats.visitors as f64),
             ("tributary_dead_letters", stats.dead_letters as f64),
             ("tributary_orders", stats.orders as f64),
+            (
+                "tributary_effects_held",
+                f64::from(u8::from(self.platform.effect_hold().held().is_some())),
+            ),
+            (
+                "tributary_timers_held",
+                f64::from(u8::from(self.platform.node().timers_held())),
+            ),
         ] {
             metrics::gauge!(name).set(value);
         }

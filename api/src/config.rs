@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pipelines::effect::address::Networks;
+use pipelines::jobs::day_keys::DayKeys;
 use pipelines::lake::LakeOptions;
 
 pub use key::{KEYS, Key, Kind};
@@ -45,6 +47,16 @@ pub struct Config {
     pub backup_dir: PathBuf,
     /// Files that are imported over the API.
     pub import: ImportLimits,
+    /// Networks that effects may go to besides public addresses.
+    pub allow_networks: Networks,
+    /// A backup is taken every day: a folder for them was named.
+    pub backup_daily: bool,
+    /// Daily backups that are kept; 0: all.
+    pub backups_kept: usize,
+    /// Where sealed segments of the logs go; empty: nowhere.
+    pub archive_dir: PathBuf,
+    /// How keys of days are destroyed.
+    pub day_keys: DayKeys,
     /// The clock is set by `PUT /api/v1/clock` instead of running.
     pub manual_clock: bool,
     /// Every value and where it comes from, for `tributary check`.

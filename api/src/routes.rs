@@ -9,6 +9,7 @@ pub mod conflicts;
 pub mod dead_letters;
 pub mod definitions;
 pub mod docs;
+pub mod effects;
 pub mod events;
 pub mod health;
 pub mod imports;
@@ -16,10 +17,13 @@ pub mod landing;
 pub mod lists;
 pub mod members;
 pub mod operations;
+pub mod parked;
 pub mod segments;
 pub mod sources;
 pub mod stats;
 pub mod tags;
+pub mod timers;
+pub mod webhooks;
 
 use crate::http::Routes;
 
@@ -41,6 +45,10 @@ pub fn all() -> Routes {
         .and(segments::routes())
         .and(tags::routes())
         .and(lists::routes())
+        .and(webhooks::routes())
+        .and(effects::routes())
+        .and(timers::routes())
+        .and(parked::routes())
         .and(stats::routes())
         .and(clock::routes())
         .and(operations::routes())

@@ -6,10 +6,14 @@ use std::time::Duration;
 
 use actors::model::{Clock, ManualClock, SystemClock};
 use actors::registry::{InstallationWish, RegistryError, Secret};
+use actors::runtime::dispatch::Policy;
 use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
 use pipelines::audience::Audience;
+use pipelines::effect::Channel;
+use pipelines::effect::erase::Erasing;
+use pipelines::effect::webhook::Webhooks;
 use pipelines::search::{Search, SearchError};
 use pipelines::{Platform, PlatformConfig, StartError};
 use tokio::sync::watch;
@@ -41,6 +45,8 @@ pub struct Service {
     served: JoinHandle<()>,
     definitions: JoinHandle<()>,
     imports: std::thread::JoinHandle<()>,
+    effects: JoinHandle<()>,
+    housekeeping: JoinHandle<()>,
 }
 
 /// Why a service does not start.
@@ -82,6 +88,7 @@ pub fn platform_config(config: &Config) -> PlatformConfig {
         },
         registry_url: config.registry_url.clone(),
         lake: config.lake,
+        archive: Some(config.archive_dir.clone()).filter(|folder| !folder.as_os_str().is_empty()),
         ..PlatformConfig::new(&config.data)
     }
 }
@@ -118,7 +125,9 @@ impl Service {
         let shared = Arc::new(App::new(config, platform, audience, search, manual));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
-        let definitions = tokio::spawn(definitions(shared.clone(), stopped));
+        let definitions = tokio::spawn(definitions(shared.clone(), stopped.clone()));
+        let effects = tokio::spawn(effects(&shared, stopped.clone()));
+        let housekeeping = tokio::spawn(crate::housekeeping::run(shared.clone(), stopped));
         let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
             shared,
@@ -128,6 +137,8 @@ impl Service {
             served,
             definitions,
             imports,
+            effects,
+            housekeeping,
         })
     }
 
@@ -141,7 +152,13 @@ impl Service {
         self.shared.start_draining();
         // The receivers live in the two tasks; if they are gone there is nobody to tell.
         let _ = self.stop.send(true);
-        for task in [self.served, self.definitions] {
+        let tasks = [
+            self.served,
+            self.definitions,
+            self.effects,
+            self.housekeeping,
+        ];
+        for task in tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a task of the server failed");
             }
@@ -206,6 +223,20 @@ async fn definitions(shared: Shared, mut stopped: watch::Receiver<bool>) {
             }
         }
     }
+}
+
+/// Sends effects. A new channel is listed here.
+fn effects(
+    shared: &Shared,
+    stopped: watch::Receiver<bool>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let platform = shared.platform().clone();
+    let caller = shared.effect_caller().clone();
+    let channels: Vec<Arc<dyn Channel>> = vec![
+        Arc::new(Webhooks::new(platform.clone(), caller)),
+        Arc::new(Erasing::new(platform.clone())),
+    ];
+    pipelines::effect::run(platform, channels, Policy::default(), stopped)
 }
 
 /// Restoring takes long after a crash under load: says how far it is, not too often.

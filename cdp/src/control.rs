@@ -1,7 +1,7 @@
 //! Commands, definitions, timers and marks: records of the raw log's control partition, which identity reads first.
 
-use actors::machine::{Personal, Record};
-use actors::model::{BrandId, Identifier, MemberNo, SegmentId, ShardId, TagId, Time};
+use actors::machine::{EffectMark, Personal, Record};
+use actors::model::{BrandId, Identifier, MemberNo, SegmentId, ShardId, TagId, Time, Unit};
 use actors::raw::RawRecord;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -33,7 +33,7 @@ pub enum Control {
         /// Handed back.
         payload: Bytes,
     },
-    /// What became of an effect.
+    /// What became of an effect: the form before [`Control::Effects`].
     EffectMark {
         /// The effect.
         key: u64,
@@ -55,6 +55,15 @@ pub enum Control {
     Tagged(TagChange),
     /// Forget a person.
     Erase(Erase),
+    /// What became of effects, by key.
+    Effects(Vec<(u64, EffectMark)>),
+    /// The parked records of a key are given up.
+    Unpark {
+        /// The unit that parked them.
+        unit: Unit,
+        /// Their key.
+        key: u64,
+    },
 }
 
 /// Forgetting a person: identifiers, attributes, what events said of them. Amounts, times and names of events stay.
@@ -165,6 +174,8 @@ impl Control {
             Control::Definition(_)
             | Control::TimerFired { .. }
             | Control::EffectMark { .. }
+            | Control::Effects(_)
+            | Control::Unpark { .. }
             | Control::DeadLetterDrop { .. }
             | Control::Membership(_) => (bytes, Bytes::new()),
         };

@@ -24,6 +24,8 @@ pub enum DefinitionKind {
     Sources,
     /// Brands.
     Brands,
+    /// Who hears of what ([`crate::webhook::Hooks`]).
+    Webhooks,
 }
 
 impl DefinitionKind {
@@ -34,6 +36,7 @@ impl DefinitionKind {
             DefinitionKind::Attributes => "attributes",
             DefinitionKind::Sources => "sources",
             DefinitionKind::Brands => "brands",
+            DefinitionKind::Webhooks => "webhooks",
         }
     }
 }

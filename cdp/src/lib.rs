@@ -10,3 +10,4 @@ pub mod profile;
 pub mod routed;
 pub mod rule;
 pub mod tag;
+pub mod webhook;

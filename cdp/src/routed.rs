@@ -37,6 +37,8 @@ pub mod schema {
     pub const TAGGED: u16 = 0x0190;
     /// [`super::Erased`].
     pub const ERASED: u16 = 0x01A0;
+    /// The parked records of a key are given up: the key, `u64`.
+    pub const UNPARK: u16 = 0x01B0;
     /// A timer that fires: [`actors::machine::Fired`].
     pub const FIRED: u16 = actors::machine::FIRED;
 }

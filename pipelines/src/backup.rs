@@ -15,11 +15,12 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use actors::model::{ErrorKind, Fault};
+use actors::model::{Clock, ErrorKind, Fault, SystemClock};
 use actors::store::{DumpError, RowStore, StoreConfig};
 use query::lake::{self, Lake};
 use serde::{Deserialize, Serialize};
 
+use crate::effect::hold::{self, Hold};
 use crate::layout::Layout;
 use crate::platform::{Platform, PlatformError};
 
@@ -184,6 +185,14 @@ fn copy_all(
     }
     copier.folder(&layout.results(), &to.join("results"), "results")?;
     copier.folder(&layout.raw(), &to.join("raw"), "raw")?;
+    // Archived segments stay where they are; the restored folder reads them there.
+    if layout.archive_note().is_file() {
+        copier.file(
+            &layout.archive_note(),
+            &to.join("archive.folder"),
+            "archive.folder",
+        )?;
+    }
     let copy = to.join("registry.db");
     registry(&copy).map_err(|what| BackupError::Damaged {
         file: "registry.db".into(),
@@ -206,7 +215,7 @@ fn copy_all(
 }
 
 /// Makes a data folder from a backup. `data` must be new or empty. The first start rebuilds identity's memory, applies
-/// results behind the rows and decides what has no result.
+/// results behind the rows and decides what has no result. Effects are held there until a person releases them.
 pub fn restore(
     from: &Path,
     keys: &Path,
@@ -246,6 +255,13 @@ fn fill(
         files: BTreeMap::new(),
     };
     let layout = Layout::new(data);
+    // First of all: a folder that was not restored to its end must not send anything either.
+    let hold = Hold {
+        since: SystemClock.now(),
+        reason: format!("restored from a backup of {}", manifest.taken),
+    };
+    hold::write(&layout.effects_held(), &hold)
+        .map_err(|source| failed("write the hold of effects", source))?;
     for (name, entry) in &manifest.files {
         let (source, target) = match name.strip_prefix("keys/") {
             Some(key) => (keys.join(key), layout.keys().join(key)),

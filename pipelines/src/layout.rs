@@ -10,6 +10,8 @@
 //! identity/       identity's memory, checkpointed                        cache of results
 //! lake/           events in Parquet                                      cache of results
 //! starts.json     notes of the crash-loop guard
+//! archive.folder  where archived segments are                            durable
+//! effects-held.json  effects wait for a person, after a restore
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -66,6 +68,16 @@ impl Layout {
     /// Events in Parquet.
     pub fn lake(&self) -> PathBuf {
         self.root.join("lake")
+    }
+
+    /// The note that says where archived segments are, if there is one.
+    pub fn archive_note(&self) -> PathBuf {
+        self.root.join("archive.folder")
+    }
+
+    /// The hold of effects, if there is one.
+    pub fn effects_held(&self) -> PathBuf {
+        self.root.join("effects-held.json")
     }
 
     /// Identity's memory.

@@ -7,6 +7,8 @@ pub mod audience;
 pub mod backup;
 pub mod decode;
 pub mod dictionary;
+pub mod effect;
+pub mod jobs;
 pub mod lake;
 pub mod layout;
 pub mod lists;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use actors::disk::FolderLock;
 use actors::log::Log;
-use actors::log::segment::{SegmentLog, SegmentOptions};
+use actors::log::segment::SegmentLog;
 use actors::machine::{Rows, RowsError, Space};
 use actors::model::{Clock, IdentNo, Identifier, MemberNo, SystemClock};
 use actors::registry::{InstallationWish, Registry};
@@ -20,7 +20,7 @@ use cdp::identity::row::{self, IdentRow, MemberRow};
 
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
-use crate::platform::{EVENT_PARTITIONS, StartError, zone};
+use crate::platform::{EVENT_PARTITIONS, StartError, archive_folder, segments, zone};
 
 /// A digest: 32 bytes, shown as hex.
 pub type Digest = [u8; 32];
@@ -54,10 +54,13 @@ impl Offline {
         let partitions = fixed.partitions;
         let zone = zone(&fixed.time_zone)?;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
-        let open =
-            |folder: &Path, partitions| SegmentLog::open(folder, SegmentOptions::new(partitions));
-        let raw: Arc<dyn Log> = Arc::new(open(&layout.raw(), 1 + EVENT_PARTITIONS)?);
-        let results: Arc<dyn Log> = Arc::new(open(&layout.results(), 1)?);
+        let archive = archive_folder(&layout, None)?;
+        let open = |folder: &Path, partitions, name| -> Result<SegmentLog, StartError> {
+            let options = segments(partitions, archive.as_deref(), name)?;
+            Ok(SegmentLog::open(folder, options)?)
+        };
+        let raw: Arc<dyn Log> = Arc::new(open(&layout.raw(), 1 + EVENT_PARTITIONS, "raw")?);
+        let results: Arc<dyn Log> = Arc::new(open(&layout.results(), 1, "results")?);
         let store = RowStore::open_or_set_aside(&layout.rows(), &StoreConfig::default())?.store;
         let rows = Arc::new(DiskRows::start(store, WriteBehindConfig::default())?);
         let shared = Shared {

@@ -1,23 +1,28 @@
 //! The platform: a data folder, opened and running.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actors::disk::FolderLock;
 use actors::history::History;
+use actors::log::archive::FolderArchive;
 use actors::log::segment::{SegmentLog, SegmentOptions};
 use actors::log::{Log, LogError};
 use actors::machine::{RecordAt, RowsError};
-use actors::model::{Clock, ErrorKind, Fault, IdentNo, PartitionId, Position, Retry, Token, Unit};
+use actors::model::{
+    Clock, ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, Retry, Time, Token, Unit,
+};
 use actors::registry::{Installation, InstallationWish, Registry, RegistryError};
+use actors::runtime::core::read_state;
 use actors::runtime::feed::FeedError;
 use actors::runtime::gate::Limits;
 use actors::runtime::node::{AdmitError, Lagging, Node, Parts};
 use actors::runtime::progress::UnitProgress;
 use actors::runtime::restore::RestoreError;
 use actors::runtime::rows::DiskRows;
+use actors::runtime::runner::RowCache;
 use actors::seal::{KeyRing, SealError};
 use actors::store::{RowStore, Snapshot, StoreConfig, StoreError, WriteBehindConfig};
 use cdp::control::Control;
@@ -28,6 +33,7 @@ use query::lake::{LakeConfig, LakeError};
 
 use crate::audience::Tail;
 use crate::decode;
+use crate::effect::hold::EffectHold;
 use crate::lake::{self, LakeOptions, LakeService};
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
@@ -49,6 +55,8 @@ pub struct PlatformConfig {
     pub store: StoreConfig,
     /// What is fixed at first start: time zone, currencies, partitions. What is not given keeps what was fixed.
     pub wish: InstallationWish,
+    /// Where sealed segments of the logs go; `None`: where the folder's note says, or nowhere.
+    pub archive: Option<PathBuf>,
     /// PostgreSQL address of the registry; SQLite in the data folder if there is none.
     pub registry_url: Option<String>,
     /// The lake of events; `None`: there is none.
@@ -67,6 +75,7 @@ impl PlatformConfig {
             wish: InstallationWish::default(),
             registry_url: None,
             lake: Some(LakeOptions::default()),
+            archive: None,
         }
     }
 }
@@ -140,6 +149,9 @@ pub enum PlatformError {
     /// A log cannot be read.
     #[error(transparent)]
     Feed(#[from] FeedError),
+    /// Keys cannot be read or destroyed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
     /// The registry.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -156,6 +168,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.kind(),
             PlatformError::Store(error) => error.kind(),
             PlatformError::Feed(error) => error.kind(),
+            PlatformError::Seal(error) => error.kind(),
             PlatformError::Registry(error) => error.kind(),
             PlatformError::Undecided => ErrorKind::Unavailable,
         }
@@ -167,6 +180,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.code(),
             PlatformError::Store(error) => error.code(),
             PlatformError::Feed(error) => error.code(),
+            PlatformError::Seal(error) => error.code(),
             PlatformError::Registry(error) => error.code(),
             PlatformError::Undecided => "undecided",
         }
@@ -179,6 +193,7 @@ impl Fault for PlatformError {
             PlatformError::Rows(error) => error.retry(),
             PlatformError::Store(error) => error.retry(),
             PlatformError::Feed(error) => error.retry(),
+            PlatformError::Seal(error) => error.retry(),
             PlatformError::Registry(error) => error.retry(),
         }
     }
@@ -207,6 +222,9 @@ pub struct Platform {
     results: Arc<SegmentLog>,
     keys: Arc<KeyRing>,
     lake: Option<LakeService>,
+    effect_hold: EffectHold,
+    zone: jiff::tz::TimeZone,
+    recorded: Time,
     _lock: FolderLock,
 }
 
@@ -220,6 +238,8 @@ impl Platform {
     ) -> Result<Platform, StartError> {
         let layout = Layout::new(&config.data);
         let lock = FolderLock::take(layout.root())?;
+        let effect_hold = EffectHold::open(layout.effects_held())
+            .map_err(|error| LogError::io("reading the hold of effects", error))?;
         let registry = match &config.registry_url {
             Some(url) => Registry::open_postgres(url).await?,
             None => Registry::open_file(&layout.registry()).await?,
@@ -232,17 +252,21 @@ impl Platform {
         let calendar = zone.clone();
         let partitions = installation.partitions;
         let keys = Arc::new(KeyRing::open(&layout.keys())?);
+        let archive = archive_folder(&layout, config.archive.as_deref())?;
         let raw = Arc::new(SegmentLog::open(
             &layout.raw(),
-            SegmentOptions::new(1 + EVENT_PARTITIONS),
+            segments(1 + EVENT_PARTITIONS, archive.as_deref(), "raw")?,
         )?);
-        let results = Arc::new(SegmentLog::open(&layout.results(), SegmentOptions::new(1))?);
+        let results = Arc::new(SegmentLog::open(
+            &layout.results(),
+            segments(1, archive.as_deref(), "results")?,
+        )?);
         let opened = RowStore::open_or_set_aside(&layout.rows(), &config.store)?;
         let rows = Arc::new(DiskRows::start(opened.store, WriteBehindConfig::default())?);
         let machines = CdpMachines {
             identity: layout.identity(),
             keys: keys.clone(),
-            zone,
+            zone: zone.clone(),
         };
         let node = Node::start(
             Parts {
@@ -270,6 +294,10 @@ impl Platform {
                 None
             }
         };
+        let recorded = read_state(&*rows.rows(), Unit::IDENTITY)
+            .map_err(RestoreError::from)?
+            .unwrap_or_default()
+            .now;
         Ok(Platform {
             config,
             installation,
@@ -283,6 +311,9 @@ impl Platform {
             results,
             keys,
             lake,
+            effect_hold,
+            zone,
+            recorded,
             _lock: lock,
         })
     }
@@ -443,6 +474,32 @@ impl Platform {
         &self.keys
     }
 
+    /// The calendar of the installation.
+    pub fn zone(&self) -> &jiff::tz::TimeZone {
+        &self.zone
+    }
+
+    /// The latest time in what was committed before this start.
+    pub fn recorded(&self) -> Time {
+        self.recorded
+    }
+
+    /// All caches have the results below this offset on disk: a start needs none of them.
+    pub fn durable(&self) -> Offset {
+        let rows = self.rows.writer().durable().get();
+        let rows = rows.map_or(Offset(0), |at| Offset(at.0 + 1));
+        let memories = self
+            .units()
+            .into_values()
+            .filter_map(|unit| unit.checkpointed);
+        memories.min().map_or(rows, |memory| memory.min(rows))
+    }
+
+    /// Whether effects wait for a person, and why.
+    pub fn effect_hold(&self) -> &EffectHold {
+        &self.effect_hold
+    }
+
     /// Something that keeps it from working, if there is such.
     pub fn trouble(&self) -> Option<String> {
         self.node.trouble()
@@ -458,6 +515,45 @@ impl Platform {
         self.raw.close();
         self.results.close();
     }
+}
+
+/// Where archived segments are: what the configuration says, noted for those who open the folder without it; or the note.
+pub(crate) fn archive_folder(
+    layout: &Layout,
+    wish: Option<&Path>,
+) -> Result<Option<PathBuf>, StartError> {
+    let note = layout.archive_note();
+    let failed = |error| LogError::io(format!("the note {}", note.display()), error);
+    let noted = match std::fs::read_to_string(&note) {
+        Ok(text) => Some(PathBuf::from(text.trim_end())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(failed(error).into()),
+    };
+    let Some(wish) = wish else {
+        return Ok(noted);
+    };
+    let wish = std::path::absolute(wish).map_err(failed)?;
+    if noted.as_ref() != Some(&wish) {
+        let text = format!("{}\n", wish.display());
+        std::fs::write(&note, text).map_err(failed)?;
+    }
+    Ok(Some(wish))
+}
+
+/// How a log is opened, with its part of the archive.
+pub(crate) fn segments(
+    partitions: u16,
+    archive: Option<&Path>,
+    name: &str,
+) -> Result<SegmentOptions, StartError> {
+    let mut options = SegmentOptions::new(partitions);
+    if let Some(folder) = archive {
+        let opened = FolderArchive::open(&folder.join(name));
+        let opened = opened
+            .map_err(|error| LogError::io(format!("the archive {}", folder.display()), error))?;
+        options.archive = Some(Arc::new(opened));
+    }
+    Ok(options)
 }
 
 pub(crate) fn zone(name: &str) -> Result<jiff::tz::TimeZone, StartError> {

@@ -15,6 +15,7 @@ pub mod journal;
 pub mod lake;
 pub mod load;
 pub mod need;
+pub mod receiver;
 pub mod sandbox;
 pub mod tools;
 pub mod wait;
@@ -22,6 +23,7 @@ pub mod wait;
 pub use http::{Answer, Http, Lost};
 pub use journal::Journal;
 pub use load::{Load, Plan};
+pub use receiver::Receiver;
 pub use sandbox::{Options, Sandbox};
 
 /// How often a test repeats: `ci` in every run, `soak` with `make soak` (`TRIBUTARY_SOAK=1`), or what

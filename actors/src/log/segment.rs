@@ -225,7 +225,17 @@ impl SegmentLog {
     /// Copies sealed segments to the archive, then removes them here except the newest `keep`. Each is removed only after
     /// the copy was read back and compared. To be called from a job, by one caller at a time; takes as long as it takes.
     pub fn archive(&self, partition: PartitionId, keep: usize) -> Result<Archived, LogError> {
-        self.partition(partition)?.archive(keep)
+        self.archive_below(partition, keep, Offset(u64::MAX))
+    }
+
+    /// As [`SegmentLog::archive`]; removed here are only segments that end at `below` or before.
+    pub fn archive_below(
+        &self,
+        partition: PartitionId,
+        keep: usize,
+        below: Offset,
+    ) -> Result<Archived, LogError> {
+        self.partition(partition)?.archive(keep, below.0)
     }
 
     /// Forgets whole segments below `below`, here and in the archive. Returns the new first offset.

@@ -456,6 +456,34 @@ impl Registry {
     }
 }
 
+/// Publishes the next version of a kind of the group within a transaction that changes what it is made of.
+pub(super) async fn publish_next(
+    tx: &mut sqlx::AnyConnection,
+    kind: &str,
+    body: String,
+    author: &str,
+    now: Time,
+) -> Result<(), RegistryError> {
+    let row = sqlx::query(
+        "SELECT coalesce(max(version), 0) + 1 AS version FROM definitions WHERE kind = $1",
+    )
+    .bind(kind)
+    .fetch_one(&mut *tx)
+    .await?;
+    let definition = Definition {
+        kind: kind.to_owned(),
+        version: row.try_get("version")?,
+        brand: BrandId(0),
+        body,
+        state: DefinitionState::Published,
+        author: author.to_owned(),
+        created: now,
+        activated: None,
+    };
+    insert(tx, &definition).await?;
+    outbox_insert(tx, &definition).await
+}
+
 async fn insert(
     tx: &mut sqlx::AnyConnection,
     definition: &Definition,

@@ -49,6 +49,11 @@ const VERSIONS: &[Version] = &[
         "CREATE TABLE audit (seq bigint PRIMARY KEY, at bigint NOT NULL, actor text NOT NULL, brand bigint NOT NULL, \
      action text NOT NULL, kind text NOT NULL, item text NOT NULL, detail text NOT NULL, hash text NOT NULL)",
     ],
+    &[
+        "CREATE TABLE webhooks (id bigint PRIMARY KEY, name text NOT NULL, url text NOT NULL, brand bigint NOT NULL, \
+     events text NOT NULL, personal bigint NOT NULL, enabled bigint NOT NULL, secret text NOT NULL, old_secret text, \
+     old_until bigint, removed bigint NOT NULL, created bigint NOT NULL)",
+    ],
 ];
 
 /// Brings the tables up to date. Refuses tables that a later version of this program has made.

@@ -10,10 +10,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
-use super::timers;
+use super::{effects, timers};
 use crate::machine::{
-    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, Rows, RowsError, Space, To,
-    WriteSet,
+    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, RowWrite, Rows, RowsError, Space,
+    To, WriteSet,
 };
 use crate::model::{Offset, PartitionId, Time, Unit};
 use crate::result::{BatchResult, Header, Inner, Slice};
@@ -126,6 +126,11 @@ impl UnitCore {
         &self.state
     }
 
+    /// The machine.
+    pub fn machine(&self) -> &dyn Machine {
+        &*self.machine
+    }
+
     /// The machine, for checkpoints.
     pub fn machine_mut(&mut self) -> &mut dyn Machine {
         &mut *self.machine
@@ -149,14 +154,17 @@ impl UnitCore {
         }
         let (mut out, poisoned) = self.decide(rows, batch, &fresh, next.now)?;
         self.park(&mut next, &mut out, batch, &fresh, &poisoned)?;
+        self.unpark(&mut next, &mut out, rows)?;
+        let outgoing = self.address(&mut next, std::mem::take(&mut out.outgoing));
+        timers::write(&mut out, rows)
+            .and_then(|()| effects::write(&mut out, rows, next.now))
+            .map_err(|error| StepError::Broken {
+                unit: self.unit,
+                what: error.to_string(),
+            })?;
         for (name, by) in &out.counters {
             *next.counters.entry(name.clone()).or_default() += by;
         }
-        let outgoing = self.address(&mut next, std::mem::take(&mut out.outgoing));
-        timers::write(&mut out, rows).map_err(|error| StepError::Broken {
-            unit: self.unit,
-            what: error.to_string(),
-        })?;
         out.put(Space::STATES, unit_key(self.unit), encode_state(&next));
         let inner = Inner {
             rows: out.rows,
@@ -317,6 +325,31 @@ impl UnitCore {
                 unit: self.unit,
                 what: format!("more than {PARKED_KEYS_MAX} keys are parked"),
             });
+        }
+        Ok(())
+    }
+
+    /// Gives up the parked records of keys, as far as they stood before this batch: what the batch itself parks stays.
+    fn unpark(
+        &self,
+        next: &mut UnitState,
+        out: &mut WriteSet,
+        rows: &dyn Rows,
+    ) -> Result<(), StepError> {
+        for key in std::mem::take(&mut out.unparked) {
+            let front = [&unit_key(self.unit)[..], &key.to_be_bytes()].concat();
+            let fresh = |write: &RowWrite| {
+                write.space == Space::PARKED
+                    && write.value.is_some()
+                    && write.key.starts_with(&front)
+            };
+            if !out.rows.iter().any(fresh) {
+                next.parked.remove(&key);
+            }
+            for (_, at) in parked(rows, self.unit, Some(key)).map_err(StepError::from)? {
+                out.delete(Space::PARKED, parked_key(self.unit, key, at));
+                out.count("parked_discarded", 1);
+            }
         }
         Ok(())
     }

@@ -19,6 +19,8 @@ pub struct UnitProgress {
     pub last_sent: Option<Offset>,
     /// Batches committed.
     pub batches: u64,
+    /// Results below are in its memory on disk; `None`: its memory is rows only.
+    pub checkpointed: Option<Offset>,
     /// Why it stands still, if it does.
     pub stopped: Option<String>,
 }

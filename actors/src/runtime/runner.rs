@@ -139,7 +139,6 @@ pub struct Runner {
     batch_records_max: usize,
     guard: Option<Arc<Guard>>,
     retry_parked: Option<Option<u64>>,
-    last_frame: Option<Offset>,
 }
 
 impl Runner {
@@ -149,8 +148,10 @@ impl Runner {
         let unit = core.unit();
         let state = core.state();
         let (consumed, batches) = (state.consumed.clone(), state.batch);
+        let checkpointed = core.machine().checkpointed();
         shared.progress.report(unit, |progress| {
             progress.consumed = consumed;
+            progress.checkpointed = checkpointed;
             progress.batches = batches;
             progress.stopped = None;
         });
@@ -167,7 +168,6 @@ impl Runner {
             batch_records_max: BATCH_RECORDS_MAX,
             guard: None,
             retry_parked: None,
-            last_frame: None,
         }
     }
 
@@ -207,8 +207,18 @@ impl Runner {
         if !self.settled() {
             return None;
         }
-        let at = Offset(self.last_frame?.0 + 1);
-        Some(self.core.machine_mut().checkpoint(at).map(|()| at))
+        // Nothing of this unit is on its way, so its memory has all that stands in the log of it.
+        let at = self.shared.results.end(RESULTS);
+        let known = self.core.machine().checkpointed();
+        if known.is_none_or(|known| known >= at) {
+            return None;
+        }
+        let written = self.core.machine_mut().checkpoint(at).map(|()| at);
+        let checkpointed = self.core.machine().checkpointed();
+        self.shared.progress.report(self.core.unit(), |progress| {
+            progress.checkpointed = checkpointed;
+        });
+        Some(written)
     }
 
     /// Waits until the machine's memory is on disk.
@@ -252,7 +262,6 @@ impl Runner {
             Commit::Done(at) => {
                 crate::crash::point("unit-after-commit");
                 self.overlay.committed(appended.header.batch, at);
-                self.last_frame = Some(at);
                 Ok(true)
             }
             Commit::Failed(error) => {

@@ -1,12 +1,11 @@
-//! Timers and effects as rows.
+//! Timers as rows.
 //!
 //! A timer is two rows: by due time, for the pump, and by (shard, id), so that setting it again replaces it and a record
-//! that fires late or twice finds nothing. An effect is one row until it is finished.
+//! that fires late or twice finds nothing.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
-use crate::machine::{Effect, Fired, Misfire, Rows, RowsError, Space, Timer, WriteSet};
+use crate::machine::{Fired, Misfire, Rows, RowsError, Space, Timer, WriteSet};
 use crate::model::{ShardId, Time};
 
 /// Leading byte of rows by due time.
@@ -14,16 +13,7 @@ const BY_TIME: u8 = 0;
 /// Leading byte of rows by shard and id.
 const BY_ID: u8 = 1;
 
-/// An effect that waits for its dispatcher.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingEffect {
-    /// What to do.
-    pub effect: Effect,
-    /// The mark "sending" is committed.
-    pub sending: bool,
-}
-
-/// Turns the timers and effects of a batch into rows of it.
+/// Turns the timers of a batch into rows of it.
 ///
 /// `before` reads rows as they were before the batch: replacing a timer must remove its old due time. Cancels come before
 /// sets, so a timer that fires and is set again stays.
@@ -42,24 +32,6 @@ pub fn write(out: &mut WriteSet, before: &dyn Rows) -> Result<(), RowsError> {
             value.clone(),
         );
         out.put(Space::TIMERS, id_key(timer.shard, timer.id), value);
-    }
-    for effect in std::mem::take(&mut out.effects) {
-        let pending = PendingEffect {
-            effect,
-            sending: false,
-        };
-        put_effect(out, &pending);
-    }
-    for (key, finished) in std::mem::take(&mut out.effect_marks) {
-        match effect(before, key)? {
-            Some(_) if finished => out.delete(Space::EFFECTS, effect_key(key)),
-            Some(mut pending) => {
-                pending.sending = true;
-                put_effect(out, &pending);
-            }
-            // Finished before: a mark that came twice.
-            None => {}
-        }
     }
     Ok(())
 }
@@ -88,8 +60,23 @@ pub fn due(
 
 /// The timers that are due at `now`, oldest first, at most `max`.
 pub fn due_timers(rows: &dyn Rows, now: Time, max: usize) -> Result<Vec<Timer>, RowsError> {
+    due_timers_behind(rows, now, None, max)
+}
+
+/// As [`due_timers`], from behind the timer `(at, shard, id)` on: for lists that page.
+pub fn due_timers_behind(
+    rows: &dyn Rows,
+    now: Time,
+    behind: Option<(Time, ShardId, u64)>,
+    max: usize,
+) -> Result<Vec<Timer>, RowsError> {
     let mut found = Vec::new();
-    rows.scan(Space::TIMERS, &[BY_TIME], &mut |_, value| {
+    let from = match behind {
+        // The smallest key above.
+        Some((at, shard, id)) => [&time_key(at, shard, id)[..], &[0]].concat(),
+        None => vec![BY_TIME],
+    };
+    rows.scan_from(Space::TIMERS, &[BY_TIME], &from, &mut |_, value| {
         match postcard::from_bytes::<Timer>(value) {
             Ok(timer) if timer.at > now => return false,
             Ok(timer) => found.push(timer),
@@ -98,25 +85,6 @@ pub fn due_timers(rows: &dyn Rows, now: Time, max: usize) -> Result<Vec<Timer>, 
         found.len() < max
     })?;
     Ok(found)
-}
-
-/// Effects that wait, in order of key, at most `max`.
-pub fn pending_effects(rows: &dyn Rows, max: usize) -> Result<Vec<PendingEffect>, RowsError> {
-    let mut found = Vec::new();
-    rows.scan(Space::EFFECTS, &[], &mut |_, value| {
-        match postcard::from_bytes(value) {
-            Ok(pending) => found.push(pending),
-            Err(error) => tracing::error!(error = %error, "effect row does not read"),
-        }
-        found.len() < max
-    })?;
-    Ok(found)
-}
-
-/// One waiting effect.
-pub fn effect(rows: &dyn Rows, key: u64) -> Result<Option<PendingEffect>, RowsError> {
-    let row = rows.get(Space::EFFECTS, &effect_key(key))?;
-    Ok(row.and_then(|row| postcard::from_bytes(&row).ok()))
 }
 
 fn remove(out: &mut WriteSet, before: &dyn Rows, shard: ShardId, id: u64) -> Result<(), RowsError> {
@@ -139,11 +107,6 @@ fn remove(out: &mut WriteSet, before: &dyn Rows, shard: ShardId, id: u64) -> Res
     Ok(())
 }
 
-fn put_effect(out: &mut WriteSet, pending: &PendingEffect) {
-    let value = postcard::to_stdvec(pending).expect("an effect serialises");
-    out.put(Space::EFFECTS, effect_key(pending.effect.key), value);
-}
-
 fn time_key(at: Time, shard: ShardId, id: u64) -> Bytes {
     let mut key = vec![BY_TIME];
     // Sorts negative times before positive ones.
@@ -158,10 +121,6 @@ fn id_key(shard: ShardId, id: u64) -> Bytes {
     key.extend_from_slice(&shard.0.to_be_bytes());
     key.extend_from_slice(&id.to_be_bytes());
     key.into()
-}
-
-fn effect_key(key: u64) -> Bytes {
-    key.to_be_bytes().to_vec().into()
 }
 
 #[cfg(test)]

@@ -109,6 +109,20 @@ impl Days {
         self.destroy_below(day)
     }
 
+    /// The oldest day that has a key.
+    pub(super) fn oldest(&self) -> Result<Option<u16>, SealError> {
+        let failed = |error: std::io::Error| file::failed(&self.folder, &error);
+        let mut oldest = None;
+        for entry in std::fs::read_dir(&self.folder).map_err(failed)? {
+            let day = number(&entry.map_err(failed)?.path());
+            oldest = match (oldest, day) {
+                (Some(a), Some(b)) => Some(std::cmp::min::<u16>(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+        Ok(oldest)
+    }
+
     fn destroy_below(&self, day: u16) -> Result<usize, SealError> {
         let _files = self.files.lock();
         let failed = |error: std::io::Error| file::failed(&self.folder, &error);

@@ -33,6 +33,7 @@ struct Shared {
     nonces: Nonces,
     fragment_root: [u8; 32],
     fingerprint: [u8; 32],
+    secrets: ring::aead::LessSafeKey,
 }
 
 impl KeyRing {
@@ -60,6 +61,7 @@ impl KeyRing {
         let derive = |context| blake3::derive_key(context, &secret);
         let fragment_root = derive("tributary 2026 fragment keys v1");
         let fingerprint = derive("tributary 2026 identity fingerprints v1");
+        let secrets = cipher::key(&derive("tributary 2026 registry secrets v1"));
         wipe(&mut secret);
         let shared = Arc::new(Shared {
             days: Days::open(folder.join("day"))?,
@@ -67,6 +69,7 @@ impl KeyRing {
             nonces: Nonces::new()?,
             fragment_root,
             fingerprint,
+            secrets,
         });
         let ahead = start_ahead(&path, Arc::clone(&shared))?;
         Ok(KeyRing {
@@ -81,9 +84,35 @@ impl KeyRing {
         self.shared.fingerprint
     }
 
+    /// Seals a secret that is kept outside of the keys' folder and must be read again, e.g. of a webhook. `about` says what
+    /// it is for, and must be the same when it is opened.
+    pub fn seal_secret(&self, about: &[u8], plain: &[u8]) -> Vec<u8> {
+        let mut sealed = Vec::new();
+        let nonce = self.shared.nonces.next();
+        cipher::seal(&self.shared.secrets, nonce, about, plain, &mut sealed);
+        sealed
+    }
+
+    /// Opens what [`KeyRing::seal_secret`] wrote.
+    pub fn open_secret(&self, about: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+        cipher::open(&self.shared.secrets, about, sealed)
+    }
+
+    /// A new random secret.
+    pub fn random_secret(&self) -> Result<[u8; 32], SealError> {
+        let mut secret = [0; 32];
+        cipher::random(&mut secret)?;
+        Ok(secret)
+    }
+
     /// Destroys the keys of all days below `day` (see [`super::day_of`]). Returns how many keys went. Idempotent.
     pub fn destroy_days_before(&self, day: u16) -> Result<usize, SealError> {
         self.shared.days.destroy_before(day)
+    }
+
+    /// The oldest day that has a key (see [`super::day_of`]); `None` without any.
+    pub fn oldest_day(&self) -> Result<Option<u16>, SealError> {
+        self.shared.days.oldest()
     }
 
     /// Destroys the keys of fragments, for ever. Returns how many there were until now. Idempotent; a crash in the middle

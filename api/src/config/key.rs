@@ -1,5 +1,7 @@
 //! The table of configuration keys: the one place that knows their names, forms, bounds and defaults.
 
+use pipelines::effect::address::Networks;
+
 /// One configuration key.
 #[derive(Debug)]
 pub struct Key {
@@ -40,6 +42,8 @@ pub enum Kind {
     Postgres,
     /// A filter of log lines.
     LogFilter,
+    /// Networks with commas between; may be empty.
+    Networks,
 }
 
 /// Shortest admin key that may be set by hand: below it, guessing becomes thinkable.
@@ -72,7 +76,12 @@ keys! {
     "http.drain_timeout_s", Kind::Number(0, 600), "10", false, "seconds that SIGTERM gives open requests";
     "import.upload_mib_max", Kind::Number(1, 1_048_576), "10240", false, "MiB of a file that is brought over the API";
     "import.folder", Kind::Folder, "", false, "folder whose files may be imported over the API by their path; empty: none";
-    "backup.folder", Kind::Folder, "", false, "folder for backups started over the API; empty: backups inside the data folder";
+    "effects.allow_networks", Kind::Networks, "", false, "networks that webhooks may call besides public addresses";
+    "archive.folder", Kind::Folder, "", false, "folder that sealed segments of the logs move to; empty: they stay";
+    "keys.days_kept", Kind::Number(1, 30), "30", false, "days after which original bytes become unreadable for good";
+    "keys.need_backup", Kind::Flag, "true", false, "keys of days are destroyed only when a backup has what they seal";
+    "backup.keep", Kind::Number(0, 10_000), "14", false, "daily backups that are kept; 0: all";
+    "backup.folder", Kind::Folder, "", false, "folder for backups, taken daily if it is set; empty: those of the API go to backups inside the data folder";
 }
 
 impl Key {
@@ -107,6 +116,7 @@ impl Kind {
             ),
             Kind::Postgres => "postgres://USER:PASSWORD@HOST/DATABASE, or empty".into(),
             Kind::LogFilter => "a level or a list such as info,api=debug".into(),
+            Kind::Networks => "networks with commas between, e.g. 10.0.0.0/8,192.168.1.5".into(),
         }
     }
 
@@ -136,6 +146,7 @@ impl Kind {
             Kind::LogFilter => text
                 .parse::<tracing_subscriber::filter::EnvFilter>()
                 .is_ok(),
+            Kind::Networks => text.parse::<Networks>().is_ok(),
         }
     }
 }

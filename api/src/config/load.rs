@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipelines::lake::LakeOptions;
 
-use super::{Config, HttpLimits, ImportLimits, KEYS, Key};
+use super::{Config, DayKeys, HttpLimits, ImportLimits, KEYS, Key};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -321,6 +321,14 @@ fn typed(values: BTreeMap<&'static str, Value>) -> Config {
             folder: Some(PathBuf::from(text("import.folder")))
                 .filter(|folder| !folder.as_os_str().is_empty()),
         },
+        backup_daily: !text("backup.folder").is_empty(),
+        backups_kept: usize::try_from(number("backup.keep")).expect(CHECKED),
+        archive_dir: PathBuf::from(text("archive.folder")),
+        day_keys: DayKeys {
+            days_kept: u16::try_from(number("keys.days_kept")).expect(CHECKED),
+            need_backup: text("keys.need_backup") == "true",
+        },
+        allow_networks: text("effects.allow_networks").parse().expect(CHECKED),
         data,
         backup_dir,
         effective: KEYS

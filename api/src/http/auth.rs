@@ -83,6 +83,10 @@ permissions! {
     ListsWrite "lists.write";
     /// Who did what.
     AuditRead "audit.read";
+    /// Webhooks without their secrets.
+    WebhooksRead "webhooks.read";
+    /// Adding, changing and removing webhooks: sends what happens to other systems.
+    WebhooksWrite "webhooks.write";
     /// Figures of the installation.
     StatsRead "stats.read";
     /// Setting the clock of a test installation.
@@ -129,6 +133,8 @@ pub const ROLES: &[Role] = &[
             "lists.read",
             "lists.write",
             "audit.read",
+            "webhooks.read",
+            "webhooks.write",
             "stats.read",
         ],
     },
@@ -144,6 +150,7 @@ pub const ROLES: &[Role] = &[
             "segments.read",
             "tags.read",
             "lists.read",
+            "webhooks.read",
             "stats.read",
         ],
     },

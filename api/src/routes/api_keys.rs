@@ -175,7 +175,7 @@ async fn create(
         info: answer(&made),
         key: secret.reveal().to_owned(),
     };
-    Ok(Written::created(None, made))
+    Ok(Written::created(shared.token(), made))
 }
 
 async fn revoke(
@@ -187,7 +187,10 @@ async fn revoke(
         .registry()
         .api_key_revoke(&caller.scope, id, shared.now())
         .await?;
-    Ok(Written::changed(None, RevokedAnswer { id, revoked: true }))
+    Ok(Written::changed(
+        shared.token(),
+        RevokedAnswer { id, revoked: true },
+    ))
 }
 
 async fn me(caller: Caller) -> Json<MeAnswer> {

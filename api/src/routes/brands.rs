@@ -77,7 +77,7 @@ async fn create(
     let brand = registry
         .brand_create(&caller.scope, &input.name, shared.now())
         .await?;
-    Ok(Written::created(None, answer(&brand)))
+    Ok(Written::created(shared.token(), answer(&brand)))
 }
 
 fn answer(brand: &Brand) -> BrandAnswer {

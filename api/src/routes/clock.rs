@@ -71,5 +71,5 @@ async fn put(
         .manual_clock()
         .ok_or_else(|| ApiError::new("clock_runs", "the clock of this server runs by itself"))?;
     clock.set(now);
-    Ok(Written::changed(None, answer(&shared)))
+    Ok(Written::changed(shared.token(), answer(&shared)))
 }

@@ -467,6 +467,8 @@ async fn publish(
     body: String,
     base: Option<i64>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
-    let (version, token): (i64, Option<Token>) = shared.publish(caller, kind, body, base).await?;
+    // Version 0 is what is shipped: the registry has nothing yet, and says so by having no version.
+    let base = base.filter(|version| *version > 0);
+    let (version, token): (i64, Token) = shared.publish(caller, kind, body, base).await?;
     Ok(Written::changed(token, VersionAnswer { version }))
 }

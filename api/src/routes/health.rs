@@ -52,6 +52,10 @@ pub struct ReadyAnswer {
     pub now: String,
     /// Acknowledged records that are not applied yet.
     pub lag: u64,
+    /// Effects wait for a person, and why.
+    pub effects_held: Option<String>,
+    /// Timers wait for a person: the clock jumped.
+    pub timers_held: bool,
 }
 
 async fn ready(State(shared): State<Shared>) -> Response {
@@ -68,6 +72,12 @@ async fn ready(State(shared): State<Shared>) -> Response {
         },
         now: shared.now().rfc3339(),
         lag: shared.platform().node().lag(),
+        effects_held: shared
+            .platform()
+            .effect_hold()
+            .held()
+            .map(|hold| hold.reason),
+        timers_held: shared.platform().node().timers_held(),
         reason: trouble,
     };
     match answer.ready {

@@ -116,7 +116,7 @@ async fn cancel(
 ) -> Result<Written<JobView>, ApiError> {
     let job = shared.jobs.cancel(id, shared.now());
     let job = job.ok_or_else(|| ApiError::not_found("job"))?;
-    Ok(Written::changed(None, job))
+    Ok(Written::changed(shared.token(), job))
 }
 
 async fn start_backup(
@@ -131,7 +131,7 @@ async fn start_backup(
     };
     tracing::info!(by = caller.name, name, "backup asked for");
     let job = crate::backup::start(&shared, &name)?;
-    Ok(Written::created(None, job))
+    Ok(Written::created(shared.token(), job))
 }
 
 /// A name becomes a folder: nothing of a path may be in it.

@@ -171,7 +171,7 @@ async fn create(
         source: answer(&source),
         write_key: key.reveal().to_owned(),
     };
-    Ok(Written::created(None, answer))
+    Ok(Written::created(shared.token(), answer))
 }
 
 async fn get(
@@ -200,7 +200,7 @@ async fn change(
     let source = registry
         .source_update(&caller.scope, SourceId(id), change)
         .await?;
-    Ok(Written::changed(None, answer(&source)))
+    Ok(Written::changed(shared.token(), answer(&source)))
 }
 
 async fn rotate(
@@ -216,7 +216,7 @@ async fn rotate(
         source: answer(&source),
         write_key: key.reveal().to_owned(),
     };
-    Ok(Written::changed(None, answer))
+    Ok(Written::changed(shared.token(), answer))
 }
 
 /// Settings must be an object whose known names have their form.

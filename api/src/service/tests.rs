@@ -2,6 +2,7 @@
 
 mod access;
 mod consents;
+mod housekeeping;
 mod imports;
 mod intake;
 mod reads;

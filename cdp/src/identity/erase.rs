@@ -56,6 +56,7 @@ impl Decide<'_> {
         self.view.out.effects.push(Effect {
             key: effect_key(self.cause.position),
             channel: ERASE_CHANNEL.into(),
+            target: 0,
             at_most_once: false,
             payload: routed::encode(&EraseEffect {
                 fragments: fragments.clone(),

@@ -58,6 +58,10 @@ pub struct IdentityMachine {
     dropped_early: u64,
     /// A checkpoint that is being written.
     writing: Option<JoinHandle<CheckpointDone>>,
+    /// Results below are in the checkpoint that is being written.
+    writing_at: Offset,
+    /// And these in the last whole one.
+    checkpointed: Offset,
 }
 
 /// What became of an event.
@@ -141,12 +145,17 @@ impl Machine for IdentityMachine {
         let Some(job) = self.memory.file.start_checkpoint(position, blob) else {
             return Err("identity has no memory file".to_owned());
         };
+        self.writing_at = at;
         let writing = std::thread::spawn(move || job.run());
         match large {
             true => self.writing = Some(writing),
             false => self.end_checkpoint(writing)?,
         }
         Ok(())
+    }
+
+    fn checkpointed(&self) -> Option<Offset> {
+        Some(self.checkpointed)
     }
 
     fn checkpoint_wait(&mut self) -> Result<(), String> {
@@ -182,7 +191,9 @@ impl IdentityMachine {
             .join()
             .map_err(|_| "the thread that writes the checkpoint panicked".to_owned())?;
         let written = self.memory.file.end_checkpoint(done);
-        written.map(|_| ()).map_err(|error| error.to_string())
+        written.map_err(|error| error.to_string())?;
+        self.checkpointed = self.writing_at;
+        Ok(())
     }
 
     fn take(

@@ -12,7 +12,7 @@ use super::concluded::{self, Membership, TagValue};
 use super::moves::Queue;
 use super::order::{Order, Share};
 use super::row::{self, TIMELINE_KEY};
-use crate::definition::Definition;
+use crate::definition::{Definition, DefinitionKind};
 
 /// A row in the batch's memory.
 pub(super) struct Slot<T> {
@@ -35,7 +35,7 @@ pub(super) struct Batch {
     pub memberships: BTreeMap<(MemberNo, SegmentId), Slot<Option<Membership>>>,
     pub tags: BTreeMap<(MemberNo, TagId), Slot<Option<TagValue>>>,
     pub counts: Counts,
-    pub definition: Option<Definition>,
+    pub definitions: BTreeMap<DefinitionKind, Definition>,
     /// Keys of [`row::FORGOTTEN`] that this batch wrote.
     pub forgotten: BTreeSet<Bytes>,
     /// Bytes handed over so far.
@@ -235,8 +235,8 @@ impl Batch {
         for ((member, tag), slot) in self.tags {
             conclude(row::TAGS, member, tag.0, slot, out);
         }
-        if let Some(definition) = self.definition {
-            let key = row::definition_key(partition, definition.kind);
+        for (kind, definition) in self.definitions {
+            let key = row::definition_key(partition, kind);
             out.put(row::DEFINITIONS, key, definition.to_json().into_bytes());
         }
         self.counts.write(out);

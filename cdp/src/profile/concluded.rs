@@ -13,6 +13,7 @@ use super::machine::{MemberMachine, unreadable};
 use super::row::{self, Flags, SegmentNote, Suffix, TagNote, TimelineRow, What};
 use super::value::Value;
 use crate::routed::{self, MembershipPart, TaggedPart};
+use crate::webhook::Occurrence;
 
 /// Version of the stored forms.
 const VERSION: u8 = 1;
@@ -109,6 +110,7 @@ impl MemberMachine {
         part: MembershipPart,
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
+        let hooks = self.hooks(rows)?;
         for &(member, fragment, entered) in &part.members {
             let slot = self.batch.membership(rows, member, part.segment)?;
             if slot.value.is_some() == entered {
@@ -131,6 +133,7 @@ impl MemberMachine {
                 1,
             );
             let Some(fragment) = fragment else { continue };
+            hooks.tell(Occurrence::Segment(&part, member, entered), out);
             let what = What::Segment(SegmentNote {
                 segment: part.segment,
                 version: part.version,

@@ -18,6 +18,7 @@ use super::row::{self, Flags, Suffix, TimelineRow, What};
 use super::traits::{self, BodyFront};
 use crate::definition::{AttributeSchema, Definition, DefinitionKind, Survivorship};
 use crate::routed::{self, EventHead, IdentityNote, OrderPart, schema};
+use crate::webhook::{Hooks, Occurrence};
 
 /// Version of the logic in this file and those it calls; raise it when the same records would give other rows.
 const LOGIC: u16 = 1;
@@ -49,6 +50,8 @@ pub struct MemberMachine {
     pub(super) limits: Limits,
     /// In force; `None`: to be read from its row.
     schema: Option<Arc<AttributeSchema>>,
+    /// In force; `None`: to be read from their row.
+    hooks: Option<Arc<Hooks>>,
     pub(super) batch: Batch,
 }
 
@@ -66,6 +69,7 @@ impl MemberMachine {
             zone,
             limits,
             schema: None,
+            hooks: None,
             batch: Batch::default(),
         }
     }
@@ -85,6 +89,8 @@ impl MemberMachine {
                 false => &mut self.batch.counts.applied,
             };
             *counter += 1;
+            let hooks = self.hooks(rows)?;
+            hooks.tell(Occurrence::Event(&head, record.at), out);
         }
         let cause = Cause {
             stamp: Stamp {
@@ -192,7 +198,10 @@ impl MemberMachine {
         rows: &dyn Rows,
         record: &Record,
         note: IdentityNote,
+        out: &mut WriteSet,
     ) -> Result<(), RowsError> {
+        let hooks = self.hooks(rows)?;
+        hooks.tell(Occurrence::Identity(&note), out);
         let cell = self.batch.cell(rows, note.member, note.fragment)?;
         cell.dirty = true;
         cell.value.notes += 1;
@@ -216,33 +225,49 @@ impl MemberMachine {
     /// A new version takes effect at once for what is told from here on; an older one is ignored.
     fn definition(&mut self, rows: &dyn Rows, record: &Record) -> Result<(), RowsError> {
         let definition = match Definition::parse(&record.envelope) {
-            Ok(definition) if definition.kind == DefinitionKind::Attributes => definition,
-            _ => return Ok(()), // Another kind, for somebody else.
+            Ok(definition) => definition,
+            Err(_) => return Ok(()), // Of a newer version, for somebody else.
         };
-        let known = match &self.batch.definition {
+        let kind = definition.kind;
+        if !matches!(kind, DefinitionKind::Attributes | DefinitionKind::Webhooks) {
+            return Ok(());
+        }
+        let known = match self.batch.definitions.get(&kind) {
             Some(known) => Some(known.version),
-            None => self.stored(rows)?.map(|known| known.version),
+            None => self.stored(rows, kind)?.map(|known| known.version),
         };
         if known.is_some_and(|known| known >= definition.version) {
             return Ok(());
         }
-        match AttributeSchema::check(&definition.body) {
-            Ok(schema) => {
-                self.schema = Some(Arc::new(schema));
-                self.batch.definition = Some(definition);
+        let taken = match kind {
+            DefinitionKind::Webhooks => Hooks::check(&definition.body)
+                .map(|hooks| self.hooks = Some(Arc::new(hooks)))
+                .map_err(|error| error.to_string()),
+            _ => AttributeSchema::check(&definition.body)
+                .map(|schema| self.schema = Some(Arc::new(schema)))
+                .map_err(|errors| errors[0].to_string()),
+        };
+        match taken {
+            Ok(()) => {
+                self.batch.definitions.insert(kind, definition);
             }
             // The registry checks before it publishes: only another version's form gets here. What is in force stays.
-            Err(errors) => tracing::error!(
+            Err(error) => tracing::error!(
+                kind = kind.as_str(),
                 version = definition.version,
-                error = %errors[0],
-                "attribute schema does not read"
+                error,
+                "a definition does not read"
             ),
         }
         Ok(())
     }
 
-    fn stored(&self, rows: &dyn Rows) -> Result<Option<Definition>, RowsError> {
-        let key = row::definition_key(self.partition, DefinitionKind::Attributes);
+    fn stored(
+        &self,
+        rows: &dyn Rows,
+        kind: DefinitionKind,
+    ) -> Result<Option<Definition>, RowsError> {
+        let key = row::definition_key(self.partition, kind);
         match rows.get(row::DEFINITIONS, &key)? {
             None => Ok(None),
             Some(json) => Definition::parse(&json)
@@ -251,11 +276,25 @@ impl MemberMachine {
         }
     }
 
+    pub(super) fn hooks(&mut self, rows: &dyn Rows) -> Result<Arc<Hooks>, RowsError> {
+        if let Some(hooks) = &self.hooks {
+            return Ok(hooks.clone());
+        }
+        let hooks = match self.stored(rows, DefinitionKind::Webhooks)? {
+            Some(definition) => Hooks::check(&definition.body)
+                .map_err(|error| RowsError(format!("stored webhooks: {error}")))?,
+            None => Hooks::default(),
+        };
+        let hooks = Arc::new(hooks);
+        self.hooks = Some(hooks.clone());
+        Ok(hooks)
+    }
+
     fn schema(&mut self, rows: &dyn Rows) -> Result<Arc<AttributeSchema>, RowsError> {
         if let Some(schema) = &self.schema {
             return Ok(schema.clone());
         }
-        let schema = match self.stored(rows)? {
+        let schema = match self.stored(rows, DefinitionKind::Attributes)? {
             Some(definition) => AttributeSchema::check(&definition.body)
                 .map_err(|errors| RowsError(format!("stored attribute schema: {}", errors[0])))?,
             None => AttributeSchema::default(),
@@ -279,12 +318,16 @@ impl Machine for MemberMachine {
     ) -> Result<(), RowsError> {
         match record.schema {
             schema::EVENT => self.event(rows, record, read(record), out),
-            schema::NOTE => self.note(rows, record, read(record)),
+            schema::NOTE => self.note(rows, record, read(record), out),
             schema::EXPECT => self.expect(rows, read(record)),
             schema::RELEASE => self.release(rows, read(record), out),
             schema::CONTINUE => self.go_on(rows, read(record), out),
             schema::DATA => self.data(rows, record, read(record), out),
             schema::DEFINITION => self.definition(rows, record),
+            schema::UNPARK => {
+                out.unparked.push(read(record));
+                Ok(())
+            }
             schema::MEMBERSHIP => self.membership(rows, record, read(record), out),
             schema::TAGGED => self.tagged(rows, record, read(record), out),
             schema::ERASED => self.erase(rows, read(record), out),
@@ -303,6 +346,7 @@ impl Machine for MemberMachine {
     fn rollback(&mut self) {
         self.batch = Batch::default();
         self.schema = None;
+        self.hooks = None;
     }
 
     fn key(&self, record: &Record) -> Option<u64> {
@@ -324,6 +368,7 @@ impl Machine for MemberMachine {
 
     fn absorb(&mut self, _delta: &[u8]) -> Result<(), RowsError> {
         self.schema = None;
+        self.hooks = None;
         Ok(())
     }
 

@@ -23,7 +23,7 @@ pub struct Archived {
 }
 
 impl Partition {
-    pub(super) fn archive(&self, keep: usize) -> Result<Archived, LogError> {
+    pub(super) fn archive(&self, keep: usize, below: u64) -> Result<Archived, LogError> {
         let Some(store) = &self.archive else {
             let cause = std::io::ErrorKind::NotFound.into();
             return Err(LogError::io("no archive is configured", cause));
@@ -52,7 +52,8 @@ impl Partition {
             done.copied += 1;
             done.bytes += segment.bytes();
         }
-        for segment in &hot[..hot.len().saturating_sub(keep)] {
+        let spare = hot[..hot.len().saturating_sub(keep)].iter();
+        for segment in spare.take_while(|segment| segment.end() <= below) {
             // The index is asked for before the file goes, so that it is there when only the archive is.
             segment.open(self)?;
             let cooled = segment.cool(&*self.disk);
@@ -73,12 +74,33 @@ impl Partition {
                 .corrupt(&segment.path, byte, offset, damage.what));
         }
         let name = archive_name(segment.key);
-        let copied = store.put(&name, content.clone()).and_then(|()| {
-            match store.get(&name, 0..content.len() as u64)? == content {
-                true => Ok(()),
-                false => Err(std::io::ErrorKind::InvalidData.into()),
+        let range = 0..content.len() as u64;
+        let present = match store.get(&name, range.clone()) {
+            Ok(present) => Some(present == content),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            Err(error) => {
+                return Err(LogError::io(
+                    format!("looking for {name} in the archive"),
+                    error,
+                ));
             }
-        });
+        };
+        let copied = match present {
+            // A crash came between the copy and the manifest.
+            Some(true) => Ok(()),
+            // Somebody else's: a restored folder, say, that shares the archive of its original.
+            Some(false) => Err(std::io::ErrorKind::AlreadyExists.into()),
+            None => store.put(&name, content.clone()).and_then(|()| {
+                match store.get(&name, range)? == content {
+                    true => Ok(()),
+                    false => {
+                        // Ours, and bad: the next run shall not take it for somebody else's.
+                        let _ = store.delete(&name);
+                        Err(std::io::ErrorKind::InvalidData.into())
+                    }
+                }
+            }),
+        };
         copied.map_err(|e| LogError::io(format!("copying {name} to the archive"), e))
     }
 

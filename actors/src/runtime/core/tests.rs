@@ -10,7 +10,7 @@ use crate::machine::{Machines, Made, Personal, Timer};
 use crate::model::{IdentNo, ShardId};
 use crate::raw::{CONTROL, RawRecord};
 use crate::seal::TestSealer;
-use crate::testkit::{Faults, SimStore, World};
+use crate::testkit::{Cluster, Faults, SimStore, World};
 
 const SEEN: Space = Space(0x20);
 const TOTAL: Space = Space(0x40);
@@ -292,6 +292,95 @@ fn row_26_a_panic_parks_the_key_and_others_flow() {
     );
 }
 
+#[test]
+fn parked_records_are_given_up_and_the_key_flows_again() {
+    let store = SimStore::default();
+    let unit = Unit::member(shard(7).partition(PARTITIONS));
+    let input = |number: u64, key: u8, what: u64| Input {
+        record: Record {
+            at: RecordAt {
+                index: number as u32,
+                ..RecordAt::default()
+            },
+            schema: 2,
+            shard: shard(key),
+            envelope: Bytes::copy_from_slice(&what.to_le_bytes()),
+            personal: Personal::Open(Bytes::from(vec![key])),
+        },
+        from: Some((Unit::IDENTITY, number)),
+    };
+    let mut core = UnitCore::new(
+        unit,
+        PARTITIONS,
+        Box::new(Giver(Adder::default())),
+        UnitState::default(),
+    );
+    let mut overlay = crate::store::Overlay::default();
+    let mut step = |core: &mut UnitCore, inputs: Vec<Input>| {
+        let batch = Batch {
+            inputs,
+            ..Batch::default()
+        };
+        let rows = overlay.view(&store);
+        let result = core.step(&rows, &batch, Time(0), 1).expect("steps");
+        let left = {
+            overlay.push(result.header.batch, &result.inner.rows);
+            parked(&overlay.view(&store), unit, None).expect("reads")
+        };
+        left.len()
+    };
+    // Id 3 of key 13 panics; id 4 waits behind it.
+    assert_eq!(step(&mut core, vec![input(1, 13, 3), input(2, 13, 4)]), 2);
+    // Given up; what comes behind in the same batch was parked by then and stays.
+    let both = vec![input(3, 0, GIVE_UP + 13), input(4, 13, 6)];
+    assert_eq!(step(&mut core, both), 1);
+    assert!(core.state().parked.contains(&13));
+    assert_eq!(step(&mut core, vec![input(5, 0, GIVE_UP + 13)]), 0);
+    assert!(!core.state().parked.contains(&13));
+    assert_eq!(step(&mut core, vec![input(6, 13, 8)]), 0, "it flows");
+    assert_eq!(core.state().counters["parked_discarded"], 3);
+}
+
+/// Ids from here on give up a key.
+const GIVE_UP: u64 = 1 << 32;
+
+/// An adder that knows how to give up.
+struct Giver(Adder);
+
+impl Machine for Giver {
+    fn begin(&mut self, now: Time) {
+        self.0.begin(now);
+    }
+    fn apply(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
+        let id = u64::from_le_bytes(record.envelope[..8].try_into().expect("eight bytes"));
+        match id.checked_sub(GIVE_UP) {
+            Some(key) => out.unparked.push(key),
+            None => self.0.apply(rows, record, out)?,
+        }
+        Ok(())
+    }
+    fn finish(&mut self, rows: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
+        self.0.finish(rows, out)
+    }
+    fn rollback(&mut self) {
+        self.0.rollback();
+    }
+    fn key(&self, record: &Record) -> Option<u64> {
+        self.0.key(record)
+    }
+    fn absorb(&mut self, delta: &[u8]) -> Result<(), RowsError> {
+        self.0.absorb(delta)
+    }
+    fn logic_version(&self) -> u16 {
+        self.0.logic_version()
+    }
+}
+
 /// A member unit and the frame of one record for key 7, number `number` from identity.
 fn step_with(core: &mut UnitCore, numbers: &[u64]) -> Result<usize, StepError> {
     let store = SimStore::default();
@@ -340,4 +429,44 @@ fn i3_a_receiver_drops_what_it_heard_and_stops_at_a_gap() {
         "{gap}"
     );
     assert_eq!(core.state(), &before, "a refused batch changes nothing");
+}
+
+/// Owners that were replaced go on deciding; relays repeat themselves; replies are lost. Every event counts once.
+#[test]
+fn row_17_18_i4_zombies_write_and_nobody_reads_it() {
+    let seeds = std::env::var("TRIBUTARY_SEEDS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(200);
+    let (mut ignored, mut fenced, mut lost) = (0, 0, 0);
+    for seed in 0..seeds {
+        let mut cluster = Cluster::new(seed, PARTITIONS, Arc::new(Ledger));
+        let mut expected: BTreeMap<u8, u64> = BTreeMap::new();
+        for id in 1..=120u64 {
+            let key = match (id.wrapping_mul(seed | 1) >> 2) as u8 {
+                13 | 242 => 0,
+                key => key,
+            };
+            *expected.entry(key).or_default() += 1;
+            *expected.entry(255 - key).or_default() += 1;
+            cluster.send(event(id, key));
+            if id % 7 == 0 {
+                cluster.send(event(id, key));
+            }
+            cluster.run(8);
+        }
+        cluster.settle();
+        for (key, wanted) in expected {
+            let unit = Unit::member(shard(key).partition(PARTITIONS));
+            let got = total(&cluster.rows(unit), key).expect("memory reads");
+            assert_eq!(got, wanted, "key {key}, seed {seed}");
+        }
+        ignored += cluster.ignored();
+        fenced += cluster.troubles().0;
+        lost += cluster.troubles().1;
+    }
+    assert!(
+        ignored > 0 && fenced > 0 && lost > 0,
+        "{ignored} {fenced} {lost}: the schedule makes no trouble"
+    );
 }

@@ -34,15 +34,6 @@ impl Bench {
         };
         due(&self.overlay.view(&below), ShardId(3), &fired, Time(now)).expect("memory reads")
     }
-
-    fn effects(&self) -> Vec<(u64, bool)> {
-        let below = MemoryStore::default();
-        let waiting = pending_effects(&self.overlay.view(&below), 10).expect("memory reads");
-        waiting
-            .iter()
-            .map(|row| (row.effect.key, row.sending))
-            .collect()
-    }
 }
 
 fn timer(id: u64, at: i64) -> Timer {
@@ -86,18 +77,14 @@ fn i11_a_timer_that_moved_or_fired_finds_nothing() {
 }
 
 #[test]
-fn effects_wait_are_marked_and_go() {
+fn a_list_of_due_timers_goes_on_behind_the_last_one() {
     let mut bench = Bench::default();
-    let effect = |key| Effect {
-        key,
-        channel: "webhook".into(),
-        at_most_once: true,
-        payload: Bytes::new(),
-    };
-    bench.write(|out| out.effects = vec![effect(7), effect(8)]);
-    assert_eq!(bench.effects(), [(7, false), (8, false)]);
-    bench.write(|out| out.effect_marks = vec![(7, false)]);
-    assert_eq!(bench.effects(), [(7, true), (8, false)]);
-    bench.write(|out| out.effect_marks = vec![(7, true), (7, true), (8, false), (8, true)]);
-    assert_eq!(bench.effects(), []);
+    bench.write(|out| out.timers = vec![timer(1, 50), timer(2, -5), timer(3, 50)]);
+    let below = MemoryStore::default();
+    let rows = bench.overlay.view(&below);
+    let first = due_timers_behind(&rows, Time(60), None, 2).unwrap();
+    let last = first.last().map(|last| (last.at, last.shard, last.id));
+    assert_eq!(last, Some((Time(50), ShardId(3), 1)));
+    let next = due_timers_behind(&rows, Time(60), last, 2).unwrap();
+    assert_eq!(next.iter().map(|timer| timer.id).collect::<Vec<_>>(), [3]);
 }

@@ -1,7 +1,9 @@
 //! Control records: commands are decided once per idempotency key, everything else is passed on.
 
-use actors::machine::{Fired, Outgoing, Personal, Record, RecordAt, Rows, RowsError, To, WriteSet};
-use actors::model::{BrandId, Position, ShardId, SourceId};
+use actors::machine::{
+    EffectMark, Fired, Outgoing, Personal, Record, RecordAt, Rows, RowsError, To, WriteSet,
+};
+use actors::model::{BrandId, Position, ShardId, SourceId, UnitKind};
 use bytes::Bytes;
 
 use super::{IdentityMachine, Taken};
@@ -59,7 +61,25 @@ impl IdentityMachine {
                 Ok(())
             }
             Control::EffectMark { key, finished } => {
-                out.effect_marks.push((key, finished));
+                let mark = match finished {
+                    true => EffectMark::Done,
+                    false => EffectMark::Sending,
+                };
+                out.effect_marks.push((key, mark));
+                Ok(())
+            }
+            Control::Unpark { unit, key } => {
+                match unit.kind {
+                    UnitKind::Identity => out.unparked.push(key),
+                    UnitKind::Member => {
+                        let to = To::Partition(unit.partition);
+                        pass(to, schema::UNPARK, routed::encode(&key), out);
+                    }
+                }
+                Ok(())
+            }
+            Control::Effects(marks) => {
+                out.effect_marks.extend(marks);
                 Ok(())
             }
             Control::Erase(command) => {

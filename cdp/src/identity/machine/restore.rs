@@ -58,6 +58,11 @@ impl IdentityMachine {
             overlay: Overlay::new(),
             dropped_early: 0,
             writing: None,
+            writing_at: Offset(0),
+            checkpointed: match found {
+                Found::Checkpoint(at) => at,
+                Found::Nothing | Found::Damaged(_) => Offset(0),
+            },
         };
         Ok((machine, found))
     }

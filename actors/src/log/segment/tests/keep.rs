@@ -202,3 +202,26 @@ fn what_is_trimmed_is_gone_and_the_rest_stays() {
         Err(LogError::Trimmed { .. })
     ));
 }
+
+#[test]
+fn what_caches_need_stays_here_and_nobody_elses_blob_is_overwritten() {
+    let shelf = Arc::new(Shelf::default());
+    let disk = SimDisk::new();
+    let log = open(&disk, with_archive(shelf.clone())).unwrap();
+    let records = fill(&log);
+    let done = log.archive_below(P, 0, Offset(5)).unwrap();
+    // Two records a segment: those that end at 2 and 4 are below.
+    assert_eq!((done.copied, done.removed), (9, 2));
+    assert_eq!(all(&log).unwrap(), records);
+    let done = log.archive_below(P, 3, Offset(u64::MAX)).unwrap();
+    assert_eq!((done.copied, done.removed), (0, 4));
+    // A restored copy with the same archive: same names, other bytes.
+    let other = SimDisk::new();
+    let copy = open(&other, with_archive(shelf.clone())).unwrap();
+    let foreign = group("f", 2, 120);
+    commit(&copy, foreign).unwrap();
+    fill(&copy);
+    let error = copy.archive(P, 0).unwrap_err();
+    assert!(error.to_string().contains("archive"), "{error}");
+    assert_eq!(all(&log).unwrap(), records, "the original is as it was");
+}
