@@ -11,9 +11,11 @@ pub mod docs;
 pub mod events;
 pub mod health;
 pub mod imports;
+pub mod items;
 pub mod landing;
 pub mod members;
 pub mod operations;
+pub mod sensors;
 pub mod sources;
 pub mod stats;
 
@@ -25,6 +27,8 @@ pub fn all() -> Routes {
         .and(health::routes())
         .and(docs::routes())
         .and(events::routes())
+        .and(sensors::routes())
+        .and(items::routes())
         .and(members::routes())
         .and(audience::routes())
         .and(conflicts::routes())

@@ -5,6 +5,7 @@ pub mod control;
 pub mod dead;
 pub mod definition;
 pub mod identity;
+pub mod item;
 pub mod profile;
 pub mod routed;
 pub mod rule;
