@@ -415,3 +415,25 @@ fn a_distinct_id_is_a_login_that_is_known_or_a_device() {
     let other = Identifier::new("anonymous_id", "", "u2");
     assert!(world.ident(&other).is_none());
 }
+
+#[test]
+fn links_of_earlier_versions_are_read() {
+    let link = row::LinkRow {
+        identifiers: [actors::model::IdentNo(1), actors::model::IdentNo(2)]
+            .into_iter()
+            .collect(),
+        shared: Default::default(),
+        left: [(1, Reason::Separated)].into_iter().collect(),
+        cause: Default::default(),
+        source: SourceId(7),
+        time: Time(5),
+        once: false,
+    };
+    let bytes = row::encode(&link);
+    // They end before the last field, which is one byte.
+    let earlier: row::LinkRow = row::decode(row::LINK, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(earlier, link);
+    let once = row::LinkRow { once: true, ..link };
+    let again: row::LinkRow = row::decode(row::LINK, &row::encode(&once)).unwrap();
+    assert_eq!(again, once);
+}
