@@ -215,10 +215,12 @@ fn attributes(
                 latest.value = Value::List(values);
                 latest
             }
-            Resolved::FoldTimeline => match told_folded(rows, member, fragments, &name, scope)? {
-                Some(told) if told.value != Value::Cleared => told,
-                _ => continue,
-            },
+            Resolved::FoldTimeline => {
+                match told_folded(rows, member, fragments, &name, scope, &|_| true)? {
+                    Some(told) if told.value != Value::Cleared => told,
+                    _ => continue,
+                }
+            }
         };
         let masked = schema.class(&name) > scope.fields;
         let value = match masked {

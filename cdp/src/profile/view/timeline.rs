@@ -354,30 +354,28 @@ pub(super) fn told_values(
     Ok(values)
 }
 
-/// What visible events come to if they are taken in the order of their times.
+/// What visible events that are `known`, by raw position, come to if they are taken in the order of their times.
 pub(super) fn told_folded(
     rows: &dyn Rows,
     member: MemberNo,
     fragments: &[IdentNo],
     name: &str,
     scope: &Scope,
+    known: &dyn Fn(Position) -> bool,
 ) -> Result<Option<Told>, RowsError> {
     let mut tellings = Vec::new();
     let mut walk = Walk::new(rows, member, fragments, None, None);
     while let Some((place, line)) = walk.next()? {
-        let What::Event(kind) = line.what else {
-            continue;
-        };
-        if !scope.sees(line.brand) {
+        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
+        if !scope.sees(line.brand) || !known(suffix.position) {
             continue;
         }
-        let operation = Operation::of(kind, line.name());
-        let value = match line.told.iter().find(|(told, _)| **told == *name) {
+        let operation = line.operation();
+        let value = match line.attributes().iter().find(|(told, _)| **told == *name) {
             _ if operation == Operation::Delete && clears(name) => Value::Cleared,
             Some((_, value)) if operation.takes(value) => value.clone(),
             _ => continue,
         };
-        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
         let told = Told {
             value,
             time: suffix.time,
