@@ -12,14 +12,14 @@ mod time;
 
 pub use error::{ErrorKind, Fault, Retry};
 pub use event::{
-    CONSENT_PREFIX, Event, EventKind, OrderChange, OrderLine, OrderStatus, Place, RawJson,
+    CONSENT_PREFIX, Event, EventKind, Linking, OrderChange, OrderLine, OrderStatus, Place, RawJson,
     RawJsonError,
 };
 pub use id::{
     BrandId, IdSpace, IdentNo, MemberId, MemberNo, Offset, PartitionId, Position, SHARDS,
     SegmentId, ShardId, SourceId, TagId, Token, Unit, UnitKind,
 };
-pub use identifier::{Identifier, IdentifierError};
+pub use identifier::{DISTINCT_KIND, Identifier, IdentifierError};
 pub use money::{Currency, Money, MoneyError, UnitPrice};
 pub use scope::{BrandSet, FieldClass, Scope};
 pub use time::{Clock, ManualClock, SystemClock, Time};

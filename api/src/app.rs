@@ -16,7 +16,7 @@ use cdp::definition::{AttributeSchema, Definition, DefinitionKind};
 use cdp::identity::row::Outcome;
 use cdp::profile::row;
 use cdp::routed::EventBody;
-use ingest::{OrderDefaults, RawRecord, SourceInfo};
+use ingest::{IdMapping, OrderDefaults, RawRecord, SensorsSettings, SourceInfo};
 use parking_lot::Mutex;
 use pipelines::audience::{Audience, AudienceError, Sees};
 use pipelines::search::Search;
@@ -402,6 +402,7 @@ pub fn source_info(source: &actors::registry::Source) -> SourceInfo {
         test: source.test,
         // Checked when it was set; a form of a later version reads as the default.
         orders: order_defaults(&source.settings).unwrap_or_default(),
+        sensors: sensors_settings(&source.settings).unwrap_or_default(),
     }
 }
 
@@ -419,4 +420,40 @@ pub fn order_defaults(settings: &RawJson) -> Result<OrderDefaults, String> {
         defaults.shop = value.as_str().ok_or("shop is not text")?.into();
     }
     Ok(defaults)
+}
+
+/// Most id keys that a source may declare; each is written with every record.
+const ID_KEYS_MAX: usize = 50;
+
+/// `id_mapping` and `id_keys` of a source's settings.
+pub fn sensors_settings(settings: &RawJson) -> Result<SensorsSettings, String> {
+    let settings = settings.parse();
+    let mut read = SensorsSettings::default();
+    if let Some(value) = settings.get("id_mapping") {
+        read.id_mapping = value
+            .as_str()
+            .and_then(IdMapping::parse)
+            .ok_or("id_mapping is none of \"1.0\", \"2.0\", \"3.0\"")?;
+    }
+    if let Some(value) = settings.get("id_keys") {
+        let keys = value.as_array().ok_or("id_keys is not a list")?;
+        if keys.len() > ID_KEYS_MAX {
+            return Err(format!("at most {ID_KEYS_MAX} id_keys"));
+        }
+        for key in keys {
+            let key = key
+                .as_str()
+                .ok_or("id_keys holds something else than text")?;
+            let form = key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_$".contains(&byte));
+            if key.is_empty() || key.len() > 60 || !form {
+                return Err(format!(
+                    "`{key}` is no id key: up to 60 letters, digits, _ and $"
+                ));
+            }
+            read.id_keys.push(key.into());
+        }
+    }
+    Ok(read)
 }

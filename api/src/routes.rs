@@ -13,12 +13,14 @@ pub mod effects;
 pub mod events;
 pub mod health;
 pub mod imports;
+pub mod items;
 pub mod landing;
 pub mod lists;
 pub mod members;
 pub mod operations;
 pub mod parked;
 pub mod segments;
+pub mod sensors;
 pub mod sources;
 pub mod stats;
 pub mod tags;
@@ -33,6 +35,8 @@ pub fn all() -> Routes {
         .and(health::routes())
         .and(docs::routes())
         .and(events::routes())
+        .and(sensors::routes())
+        .and(items::routes())
         .and(members::routes())
         .and(audience::routes())
         .and(conflicts::routes())

@@ -8,6 +8,7 @@
 //! [`machine`] is the writer, [`row`] what it leaves for readers, [`rules`] what people set, [`port`] what it asks for.
 
 pub mod bench;
+mod binding;
 mod erase;
 pub mod explain;
 pub mod fold;

@@ -6,6 +6,7 @@ pub mod dead;
 pub mod definition;
 pub mod identity;
 pub mod list;
+pub mod item;
 pub mod profile;
 pub mod routed;
 pub mod rule;

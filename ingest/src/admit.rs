@@ -11,7 +11,7 @@ use actors::model::{EventKind, Time};
 use bytes::Bytes;
 
 use crate::json::{self, Bounds, FlawKind};
-use crate::protocol::{cloud, own, scan, segment};
+use crate::protocol::{cloud, own, scan, segment, sensors};
 use crate::raw::DECODER;
 use crate::request::{open, text};
 use crate::{
@@ -65,20 +65,17 @@ pub fn admit(
     source: &SourceInfo,
     request: Request<'_>,
 ) -> Result<Admitted, AdmitError> {
+    if protocol == Protocol::Sensors {
+        return sensors::admit(source, &request);
+    }
     let body = open(protocol, request.body.clone())?;
     let text = text(&body)?;
-    let mut intake = Intake {
-        protocol,
-        source,
-        request: &request,
-        body: &body,
-        repeats: HashMap::new(),
-        records: Vec::new(),
-    };
+    let mut intake = Intake::new(protocol, source, &request, &body);
     let batch = match protocol {
         Protocol::Segment => segment::split(&mut intake, text)?,
         Protocol::CloudEvents => cloud::split(&mut intake, text)?,
         Protocol::Scan | Protocol::Own => own::split(&mut intake, text)?,
+        Protocol::Sensors => unreachable!("taken above"),
     };
     Ok(Admitted {
         records: intake.records,
@@ -171,7 +168,23 @@ pub(crate) struct Common {
     pub correct_clock: bool,
 }
 
-impl Intake<'_> {
+impl<'a> Intake<'a> {
+    pub fn new(
+        protocol: Protocol,
+        source: &'a SourceInfo,
+        request: &'a Request<'a>,
+        body: &'a Bytes,
+    ) -> Intake<'a> {
+        Intake {
+            protocol,
+            source,
+            request,
+            body,
+            repeats: HashMap::new(),
+            records: Vec::new(),
+        }
+    }
+
     /// Refuses batches with too many events, before any is looked at.
     pub fn room_for(&self, events: usize) -> Result<(), AdmitError> {
         let max = limits::batch_events(self.protocol);
@@ -187,7 +200,7 @@ impl Intake<'_> {
             return Err(AdmitError::Empty);
         }
         let head = head(self.protocol, text, common.kind, common.shared.as_ref());
-        let (max, bounds) = bounds(head.order);
+        let (max, bounds) = bounds(self.protocol, head.order);
         if text.len() > max {
             return Err(AdmitError::EventTooLarge {
                 bytes: text.len(),
@@ -284,11 +297,14 @@ fn head<'a>(
         Protocol::CloudEvents => cloud::head(item, shared),
         Protocol::Scan => scan::head(item),
         Protocol::Own => own::head(item),
+        Protocol::Sensors => sensors::head(item, shared),
     }
 }
 
-fn bounds(order: bool) -> (usize, Bounds) {
-    if order {
+fn bounds(protocol: Protocol, order: bool) -> (usize, Bounds) {
+    if protocol == Protocol::Sensors {
+        (limits::SENSORS_EVENT_BYTES, Bounds::TRACKING)
+    } else if order {
         (limits::ORDER_EVENT_BYTES, Bounds::ORDER)
     } else {
         (limits::TRACKING_EVENT_BYTES, Bounds::TRACKING)
@@ -322,7 +338,14 @@ fn judge(record: &mut RawRecord, item: &str, head: Head<'_>) {
 
 /// Form: size, JSON, limits, and what the head found.
 fn form(record: &mut RawRecord, item: &str, head: &Head<'_>) -> Result<(), Reject> {
-    let (max, bounds) = bounds(head.order);
+    let (max, bounds) = bounds(record.protocol, head.order);
+    // What was set aside before it was taken apart into events is judged by what was wrong then.
+    if record.protocol == Protocol::Sensors
+        && !item.starts_with('{')
+        && let Some(reject) = &head.flaw
+    {
+        return Err(reject.clone());
+    }
     if item.len() > max {
         return Err(Reject::new(
             RejectCode::TooLarge,

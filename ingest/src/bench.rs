@@ -40,12 +40,14 @@ pub fn cost(batches: usize) -> Cost {
         brand: BrandId(0),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let take = || {
         let request = Request {
             path: "/v1/batch",
             headers: &[],
             received: Time(1_795_341_042_000),
+            query: "",
             nonce: 1,
             body: body.clone(),
         };

@@ -4,7 +4,7 @@ use actors::model::Event;
 
 use crate::consent;
 use crate::json::clean;
-use crate::protocol::{cloud, own, scan, segment};
+use crate::protocol::{cloud, own, scan, segment, sensors};
 use crate::raw::DECODER;
 use crate::{Protocol, RawRecord, Reject, RejectCode, Verdict};
 
@@ -38,6 +38,7 @@ pub fn decode(record: &RawRecord) -> Result<Event, Reject> {
         Protocol::CloudEvents => cloud::decode(record, body, shared)?,
         Protocol::Scan => scan::decode(record, body)?,
         Protocol::Own => own::decode(record, body)?,
+        Protocol::Sensors => sensors::decode(record, body, shared)?,
     };
     if record.decoder >= 2 {
         consent::tell(&mut event)?;

@@ -11,7 +11,7 @@
 //! ```
 //! use ingest::file::{Mapping, Row, Rows};
 //! # use actors::model::{BrandId, IdSpace, SourceId, Time};
-//! # let source = ingest::SourceInfo { id: SourceId(1), id_space: IdSpace(0), brand: BrandId(0), test: false, orders: Default::default() };
+//! # let source = ingest::SourceInfo { id: SourceId(1), id_space: IdSpace(0), brand: BrandId(0), test: false, orders: Default::default(), sensors: Default::default() };
 //! let mapping = Mapping::parse(r#"
 //!     [event]
 //!     type = "identify"

@@ -5,10 +5,14 @@
 //! record reads back as it was written.
 
 use actors::model::{BrandId, Event, IdSpace, SourceId, Time};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::file::{Mapping, Row, Rows};
-use crate::{Protocol, RawRecord, Request, SourceInfo, admit, decode, readmit, write_key};
+use crate::{
+    IdMapping, Protocol, RawRecord, Request, SourceInfo, admit, decode, readmit, write_key,
+};
 
 /// Stored bytes: the first says how many of the others are the envelope.
 pub fn raw(bytes: &[u8]) {
@@ -56,6 +60,27 @@ pub fn cloudevents(bytes: &[u8]) {
 pub fn scan(bytes: &[u8]) {
     request(Protocol::Scan, "/v1/scan", &[], bytes);
     request(Protocol::Own, "/v1/events", &[], bytes);
+}
+
+/// Sensors Analytics: the form in the body and in the URL, and records of all three modes.
+pub fn sensors(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    request(Protocol::Sensors, "/sa", &[], bytes);
+    let plain = format!("data={}", STANDARD.encode(bytes));
+    request(Protocol::Sensors, "/sa", &[], plain.as_bytes());
+    for id_mapping in [IdMapping::Two, IdMapping::Three] {
+        let mut source = source();
+        source.sensors.id_mapping = id_mapping;
+        request_to(
+            &source,
+            Protocol::Sensors,
+            "/sa",
+            &text,
+            &[],
+            plain.as_bytes(),
+        );
+    }
+    request_to(&source(), Protocol::Sensors, "/sa.gif", &text, &[], b"");
 }
 
 /// Files of rows and of lines, and the mapping itself.
@@ -131,14 +156,26 @@ fn sound(row: Row) {
 }
 
 fn request(protocol: Protocol, path: &str, headers: &[(&str, &str)], bytes: &[u8]) {
+    request_to(&source(), protocol, path, "", headers, bytes);
+}
+
+fn request_to(
+    source: &SourceInfo,
+    protocol: Protocol,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+    bytes: &[u8],
+) {
     let request = Request {
         path,
         headers,
         received: Time(1_795_341_042_000),
+        query,
         nonce: 1,
         body: Bytes::copy_from_slice(bytes),
     };
-    let Ok(admitted) = admit(protocol, &source(), request) else {
+    let Ok(admitted) = admit(protocol, source, request) else {
         return;
     };
     for record in admitted.records {
@@ -182,6 +219,7 @@ fn source() -> SourceInfo {
         brand: BrandId(3),
         test: false,
         orders: crate::OrderDefaults::default(),
+        sensors: Default::default(),
     }
 }
 

@@ -34,4 +34,6 @@ pub use decode::decode;
 pub use error::AdmitError;
 pub use raw::{Protocol, RawRecord, Verdict};
 pub use reject::{CODES, CodeInfo, Reject, RejectCode};
-pub use request::{OrderDefaults, Request, SourceInfo, open, write_key};
+pub use request::{
+    IdMapping, OrderDefaults, Request, SensorsSettings, SourceInfo, open, sensors_key, write_key,
+};

@@ -8,6 +8,9 @@
 //! | [`ORDER_EVENT_BYTES`] | 4 MiB | as for tracking events |
 //! | [`OWN_BATCH_BYTES`] | 8 MiB, after gzip is undone | 400 `body_too_large` |
 //! | [`OWN_BATCH_EVENTS`] | 10,000 | 400 `too_many_events` |
+//! | [`SENSORS_EVENT_BYTES`] | 256 KiB | the event is rejected (`too_large`) |
+//! | [`SENSORS_BODY_BYTES`] | 4 MiB, as sent | 400 `body_too_large` |
+//! | [`SENSORS_BATCH_BYTES`] | 8 MiB, after base64 and gzip are undone | the request is set aside (`too_large`) |
 //! | [`JSON_DEPTH`] | 64 levels | the event is rejected (`too_deep`) |
 //! | [`OBJECT_PROPERTIES`] | 1,000 names in one object | the event is rejected (`too_many_properties`) |
 //! | [`EVENT_PROPERTIES`] | 5,000 names in one event, orders 200,000 | the event is rejected (`too_many_properties`) |
@@ -40,6 +43,12 @@ pub const ORDER_EVENT_BYTES: usize = 4 * 1024 * 1024;
 pub const OWN_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Events of one request of our own JSON, scans or CloudEvents.
 pub const OWN_BATCH_EVENTS: usize = 10_000;
+/// Bytes of one event of the Sensors Analytics SDKs: some ten texts of the longest form, in Chinese.
+pub const SENSORS_EVENT_BYTES: usize = 256 * 1024;
+/// Bytes of one request of the Sensors Analytics SDKs as it is sent: base64, mostly of gzip, percent-encoded.
+pub const SENSORS_BODY_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes of its records once base64 and gzip are undone. SDKs send 50 to 200 records of 1 to 2 KiB.
+pub const SENSORS_BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Nesting of objects and lists in one event. Half of what later readers of the JSON accept (128).
 pub const JSON_DEPTH: usize = 64;
 /// Names in one object. A thousand is a data model gone wrong: ids used as names.
@@ -74,6 +83,7 @@ pub const XLSX_SHEETS_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub fn body_bytes(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Segment => TRACKING_BATCH_BYTES,
+        Protocol::Sensors => SENSORS_BODY_BYTES,
         Protocol::CloudEvents | Protocol::Scan | Protocol::Own => OWN_BATCH_BYTES,
     }
 }
@@ -82,6 +92,8 @@ pub fn body_bytes(protocol: Protocol) -> usize {
 pub fn batch_events(protocol: Protocol) -> usize {
     match protocol {
         Protocol::Segment => TRACKING_BATCH_EVENTS,
-        Protocol::CloudEvents | Protocol::Scan | Protocol::Own => OWN_BATCH_EVENTS,
+        Protocol::CloudEvents | Protocol::Scan | Protocol::Own | Protocol::Sensors => {
+            OWN_BATCH_EVENTS
+        }
     }
 }

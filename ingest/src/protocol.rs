@@ -5,16 +5,23 @@ pub(crate) mod order;
 pub(crate) mod own;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod sensors;
 
 use std::borrow::Cow;
 
-use actors::model::{Event, EventKind, Identifier, RawJson};
+use actors::model::{DISTINCT_KIND, Event, EventKind, Identifier, Linking, RawJson};
 
 use crate::json::{self, Value};
 use crate::{RawRecord, Reject, RejectCode, limits, number};
 
 /// Kinds that belong to the source's id space.
-const SPACED_KINDS: [&str; 4] = ["user_id", "anonymous_id", "device_id", "member_card"];
+const SPACED_KINDS: [&str; 5] = [
+    "user_id",
+    "anonymous_id",
+    "device_id",
+    "member_card",
+    DISTINCT_KIND,
+];
 
 /// An event with nothing but what the record itself says.
 pub(crate) fn blank(record: &RawRecord, kind: EventKind, name: &str) -> Event {
@@ -29,6 +36,7 @@ pub(crate) fn blank(record: &RawRecord, kind: EventKind, name: &str) -> Event {
         brand: record.brand,
         test: record.test,
         identifiers: Vec::new(),
+        linking: Linking::Join,
         traits: None,
         properties: None,
         context: None,

@@ -21,6 +21,8 @@ pub enum Protocol {
     Scan,
     /// Our own JSON for events; also what a row of a file becomes.
     Own,
+    /// Sensors Analytics (神策).
+    Sensors,
 }
 
 /// What admission found.
@@ -64,7 +66,7 @@ pub struct RawRecord {
     /// The original bytes of this one event.
     pub body: Bytes,
     /// What stands outside the event and belongs to it: JSON object with the batch's `context` and `integrations`
-    /// (Segment), or the attributes from headers (CloudEvents).
+    /// (Segment), the attributes from headers (CloudEvents), or the source's settings (Sensors).
     pub shared: Option<Bytes>,
 }
 
@@ -263,6 +265,7 @@ fn protocol_number(protocol: Protocol) -> u8 {
         Protocol::CloudEvents => 2,
         Protocol::Scan => 3,
         Protocol::Own => 4,
+        Protocol::Sensors => 5,
     }
 }
 
@@ -272,6 +275,7 @@ fn protocol_from(number: u8) -> Option<Protocol> {
         Protocol::CloudEvents,
         Protocol::Scan,
         Protocol::Own,
+        Protocol::Sensors,
     ]
     .into_iter()
     .find(|p| protocol_number(*p) == number)
@@ -287,14 +291,17 @@ fn kind_number(kind: EventKind) -> u8 {
         EventKind::Alias => 6,
         EventKind::Order => 7,
         EventKind::Scan => 8,
+        EventKind::Item => 9,
     }
 }
 
 fn kind_from(number: u8) -> Option<EventKind> {
     use EventKind::*;
-    [Track, Identify, Page, Screen, Group, Alias, Order, Scan]
-        .into_iter()
-        .find(|k| kind_number(*k) == number)
+    [
+        Track, Identify, Page, Screen, Group, Alias, Order, Scan, Item,
+    ]
+    .into_iter()
+    .find(|k| kind_number(*k) == number)
 }
 
 fn push_number(out: &mut Vec<u8>, mut number: u64) {

@@ -127,6 +127,11 @@ codes! {
     23 PlaceRange "place_range" "Latitude or longitude is outside the globe." "Check the order: lat −90…90, lon −180…180."
     24 RowColumns "row_columns" "The row has another number of columns than the header." "Check quotes and delimiters in this row."
     25 DecoderUnknown "decoder_unknown" "A newer version of Tributary admitted this event." "Start that version."
+    26 DataForm "data_form" "The request's data cannot be read: its form, base64 or gzip is broken." "Send `data` or `data_list` as the SDKs do: base64 of JSON, or of gzip of JSON."
+    27 CrcMismatch "crc_mismatch" "The checksum of the data is another one." "Look for what changes requests on their way."
+    28 NameForm "name_form" "A name is not allowed." "Use up to 100 letters, digits, _ and $, not beginning with a digit, and no reserved word."
+    29 ValueForm "value_form" "A value has a type or length that is not allowed." "Send text up to 8,191 characters, numbers, booleans, dates or lists of texts."
+    30 IdentityUndeclared "identity_undeclared" "The record names an identity key that the source does not declare." "Declare it in the source's settings (`id_keys`) or correct the sender."
     40 AttributeReserved "attribute_reserved" "The name of an attribute begins with `consent:`, which only consents write." "Send an event named `consent` with `channel`, `purpose` and `state`."
 }
 

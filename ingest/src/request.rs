@@ -23,6 +23,47 @@ pub struct SourceInfo {
     pub test: bool,
     /// For orders that do not say it themselves.
     pub orders: OrderDefaults,
+    /// How records of the Sensors Analytics SDKs are read.
+    pub sensors: SensorsSettings,
+}
+
+/// How records of the Sensors Analytics SDKs are read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SensorsSettings {
+    /// How ids become one person.
+    pub id_mapping: IdMapping,
+    /// Identity keys beside the usual ones, for 3.0; in 1.0 and 2.0 undeclared keys are passed over.
+    pub id_keys: Vec<Box<str>>,
+}
+
+/// The vendor's modes of ID-Mapping, in the order in which a source may change to another one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum IdMapping {
+    /// 1.0: one device and one login are paired once; the first pairing wins.
+    #[default]
+    One,
+    /// 2.0: one login, many devices; a device belongs to one login.
+    Two,
+    /// 3.0: typed ids that are declared, bound and unbound.
+    Three,
+}
+
+impl IdMapping {
+    /// The word in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            IdMapping::One => "1.0",
+            IdMapping::Two => "2.0",
+            IdMapping::Three => "3.0",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<IdMapping> {
+        [IdMapping::One, IdMapping::Two, IdMapping::Three]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
+    }
 }
 
 /// What a source says of orders that do not say it themselves.
@@ -48,6 +89,8 @@ impl Default for OrderDefaults {
 pub struct Request<'a> {
     /// Path without the query, e.g. `/v1/batch`. Only its last part is read, and only for the tracking API.
     pub path: &'a str,
+    /// The query, without `?`. Only read for the Sensors Analytics SDKs, which send data there.
+    pub query: &'a str,
     /// Headers, names in any case. Only `ce-…` and, beside those, `content-type` are read.
     pub headers: &'a [(&'a str, &'a str)],
     /// When the request was received.
@@ -91,8 +134,17 @@ pub fn write_key(
 ) -> Option<Box<str>> {
     authorization
         .and_then(key_in_header)
-        .or_else(|| query.and_then(key_in_query))
+        .or_else(|| query.and_then(|query| key_in_query(query, &["writeKey", "write_key"])))
         .or_else(|| key_in_body(body))
+}
+
+/// The write key of a request of the Sensors Analytics SDKs: `token` in the query of their address, or `project` where no
+/// token is set (both percent-encoded if need be). `Authorization` comes first, as everywhere.
+pub fn sensors_key(authorization: Option<&str>, query: Option<&str>) -> Option<Box<str>> {
+    authorization
+        .and_then(key_in_header)
+        .or_else(|| query.and_then(|query| key_in_query(query, &["token"])))
+        .or_else(|| query.and_then(|query| key_in_query(query, &["project"])))
 }
 
 fn key_in_header(value: &str) -> Option<Box<str>> {
@@ -116,11 +168,10 @@ fn key_in_header(value: &str) -> Option<Box<str>> {
     (!key.is_empty()).then(|| key.into())
 }
 
-fn key_in_query(query: &str) -> Option<Box<str>> {
+fn key_in_query(query: &str, names: &[&str]) -> Option<Box<str>> {
     query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
-        let named = name == "writeKey" || name == "write_key";
-        (named && !value.is_empty()).then(|| value.into())
+        (names.contains(&name) && !value.is_empty()).then(|| value.into())
     })
 }
 

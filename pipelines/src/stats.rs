@@ -12,7 +12,7 @@ use serde::Serialize;
 pub struct Stats {
     /// Events that reached the raw log, duplicates and rejected ones included.
     pub received: u64,
-    /// Events applied to members, each once.
+    /// Events applied to members and to items, each once.
     pub applied: i64,
     /// Events dropped because their message id was known.
     pub duplicates: i64,
@@ -48,14 +48,14 @@ impl Stats {
         for (_, state) in totals {
             add(&mut counters, &state.counters);
         }
-        let applied = totals
+        let to_members: i64 = totals
             .iter()
             .filter(|(unit, _)| unit.kind == UnitKind::Member)
             .filter_map(|(_, state)| state.counters.get("applied"))
             .sum();
         let of = |name: &str| counters.get(name).copied().unwrap_or_default();
         Stats {
-            applied,
+            applied: to_members + of("items_told"),
             duplicates: of("duplicates"),
             dead_letters: of("dead_letters"),
             members: of("members"),

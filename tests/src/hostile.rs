@@ -15,6 +15,7 @@ pub fn decoders(bytes: &[u8]) {
     ingest::fuzz::segment(bytes);
     ingest::fuzz::cloudevents(bytes);
     ingest::fuzz::scan(bytes);
+    ingest::fuzz::sensors(bytes);
     ingest::fuzz::csv(bytes);
     ingest::fuzz::suggest(bytes);
     workbooks_and_tables(bytes);

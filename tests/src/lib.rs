@@ -16,6 +16,7 @@ pub mod lake;
 pub mod load;
 pub mod need;
 pub mod receiver;
+pub mod proxy;
 pub mod sandbox;
 pub mod tools;
 pub mod wait;

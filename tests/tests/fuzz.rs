@@ -12,6 +12,8 @@ const SEEDS: &[&str] = &[
     r#"{"specversion":"1.0","id":"1","source":"/s","type":"tributary.order.paid","time":"2026-11-22T09:50:41Z","data":{"order_id":"E1","total":"12.50","identifiers":["phone:13800000000"]}}"#,
     r#"[{"message_id":"s-1","code":"https://t.cn/01/06901234567892/21/A1","role":"consumer","identifiers":["openid@wxabc:o1"],"place":{"lat":31.23,"lon":121.47,"datum":"gcj02","accuracy_m":30}}]"#,
     r#"{"message_id":"o-1","type":"order","time":"2026-11-22T09:50:41+08:00","identifiers":["phone:13800000000",{"kind":"openid","scope":"wxabc","value":"o1"}],"order":{"order_id":"E1","shop":"tmall-1","status":"paid","currency":"CNY","total":"12.50","lines":[{"line_id":"1","sku":"S1","quantity":2,"unit_price":"6.25"}]}}"#,
+    r#"[{"type":"track","event":"ViewProduct","time":1795341141180,"_track_id":626441180,"_flush_time":1795341141990,"distinct_id":"oOPENID1","anonymous_id":"oOPENID1","identities":{"$identity_mp_id":"1795","$identity_mp_wxabc_openid":"oOPENID1"},"properties":{"price":1.5,"at":"2026-11-22 10:00:00.7"}}]"#,
+    "data_list=W3sidHlwZSI6Iml0ZW1fc2V0IiwidGltZSI6MSwiaXRlbV90eXBlIjoic2t1IiwiaXRlbV9pZCI6IlMxIn1d&gzip=0&ext=crc%3D1",
     "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n536365,85123A,\"WHITE, \"\"HEART\"\"\",6,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n",
     r#"<worksheet><sheetData><row r="1"><c r="A1" t="inlineStr"><is><t>InvoiceNo</t></is></c><c r="B1" t="s"><v>0</v></c></row><row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="XFD2" t="b"><v>1</v></c><c s="1"><v>45000.5</v></c></row></sheetData></worksheet>"#,
     r#"{"a":[[[[[[[[[[1e400,-0,9223372036854775808,"\ud83d\ude00","\u0000"]]]]]]]]]]}"#,

@@ -58,6 +58,23 @@ pub enum EventKind {
     Order,
     /// A code was scanned.
     Scan,
+    /// A thing of a catalogue was described or removed; it is about nobody.
+    Item,
+}
+
+/// What an event does to the identifiers that it names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Linking {
+    /// They are one person, as far as the limits of the rules go.
+    #[default]
+    Join,
+    /// They are one person if none of them is paired already: one user id, one device, the first pairing wins.
+    PairOnce,
+    /// They are one person; what an earlier [`Linking::TakeOut`] took apart comes together again.
+    Bind,
+    /// Each of them is taken out of the member that has it.
+    TakeOut,
 }
 
 impl EventKind {
@@ -72,6 +89,7 @@ impl EventKind {
             EventKind::Alias => "alias",
             EventKind::Order => "order",
             EventKind::Scan => "scan",
+            EventKind::Item => "item",
         }
     }
 }
@@ -99,6 +117,9 @@ pub struct Event {
     pub test: bool,
     /// Identifiers as sent, scoped by the decoder, not yet normalised; order of the message.
     pub identifiers: Vec<Identifier>,
+    /// What the event does to them.
+    #[serde(default)]
+    pub linking: Linking,
     /// Attributes told about the person (JSON object).
     pub traits: Option<RawJson>,
     /// Properties of the event (JSON object).

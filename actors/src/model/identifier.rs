@@ -39,6 +39,10 @@ pub enum IdentifierError {
     Length,
 }
 
+/// Kind of an identifier that is a user id or an anonymous id, and the sender does not say which (the `distinct_id` of 神策
+/// server SDKs). Identity reads it as `user_id` if it knows that user id, otherwise as `anonymous_id`; nobody has it.
+pub const DISTINCT_KIND: &str = "distinct_id";
+
 impl Identifier {
     /// Longest kind, in bytes.
     pub const KIND_BYTES_MAX: usize = 64;

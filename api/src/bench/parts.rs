@@ -43,6 +43,7 @@ pub(super) fn decode(options: &BenchOptions, table: &mut Table) {
         brand: BrandId(1),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let single = BenchOptions {
         connections: 1,
@@ -62,6 +63,7 @@ pub(super) fn decode(options: &BenchOptions, table: &mut Table) {
                 path: form.path(),
                 headers: &[],
                 received: Time(batch.messages[0].sent_ms),
+                query: "",
                 nonce: 1,
                 body: Bytes::from(batch.body),
             };

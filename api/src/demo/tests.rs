@@ -51,11 +51,13 @@ impl Naive {
             brand: BrandId(1),
             test: false,
             orders: OrderDefaults::default(),
+            sensors: Default::default(),
         };
         let request = Request {
             path,
             headers: &[],
             received: Time(0),
+            query: "",
             nonce: 1,
             body,
         };

@@ -64,6 +64,7 @@ fn nobody() -> SourceInfo {
         brand: BrandId(0),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     }
 }
 

@@ -125,6 +125,7 @@ impl Sink {
                 brand: BrandId(0),
                 test: false,
                 orders: OrderDefaults::default(),
+                sensors: Default::default(),
             },
             target: url.to_owned(),
         })

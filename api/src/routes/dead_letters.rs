@@ -365,6 +365,7 @@ async fn get(
             ingest::Protocol::CloudEvents => "cloud_events",
             ingest::Protocol::Scan => "scan",
             ingest::Protocol::Own => "own",
+            ingest::Protocol::Sensors => "sensors",
         }),
         original_gone,
     }))

@@ -232,6 +232,7 @@ async fn take(shared: &Shared, protocol: Protocol, request: Request) -> Result<D
     let headers = text_headers(&parts.headers);
     let request = ingest::Request {
         path: parts.uri.path(),
+        query: "",
         headers: &headers,
         received: shared.now(),
         nonce: shared.nonce(),
@@ -271,7 +272,7 @@ async fn take(shared: &Shared, protocol: Protocol, request: Request) -> Result<D
 /// Names a source by its id, for callers with an API key that may write sources: imports, whose write key nobody kept.
 pub const SOURCE: &str = "tributary-source";
 
-async fn named_source(
+pub(super) async fn named_source(
     shared: &Shared,
     headers: &HeaderMap,
     id: &HeaderValue,
@@ -313,7 +314,7 @@ fn text_headers(headers: &HeaderMap) -> Vec<(&str, &str)> {
         .collect()
 }
 
-fn rejected(index: usize, reject: &Reject) -> Rejected {
+pub(super) fn rejected(index: usize, reject: &Reject) -> Rejected {
     Rejected {
         index,
         code: reject.code.as_str(),

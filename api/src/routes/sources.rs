@@ -80,7 +80,8 @@ pub struct NewSourceInput {
     /// Its events are kept out of counts.
     #[serde(default)]
     pub test: bool,
-    /// Settings of its kind: `currency` and `shop` are taken by orders that do not say them.
+    /// Settings of its kind: `currency` and `shop` are taken by orders that do not say them; `id_mapping` (`1.0`, `2.0`,
+    /// `3.0`) and `id_keys` say how ids of 神策 SDKs become one person.
     pub settings: Option<Value>,
 }
 
@@ -94,7 +95,7 @@ pub struct SourceInput {
     pub enabled: Option<bool>,
     /// Kept out of counts from now on.
     pub test: Option<bool>,
-    /// Other settings.
+    /// Other settings. `id_mapping` only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
     pub settings: Option<Value>,
 }
 
@@ -197,6 +198,10 @@ async fn change(
         test: input.test,
     };
     let registry = shared.registry();
+    if let Some(new) = &change.settings {
+        let known = registry.source_get(&caller.scope, SourceId(id)).await?;
+        one_way(&known.settings, new)?;
+    }
     let source = registry
         .source_update(&caller.scope, SourceId(id), change)
         .await?;
@@ -219,6 +224,25 @@ async fn rotate(
     Ok(Written::changed(shared.token(), answer))
 }
 
+/// ID-Mapping goes one way: what 2.0 or 3.0 joined, an earlier mode cannot take apart.
+fn one_way(known: &RawJson, new: &RawJson) -> Result<(), ApiError> {
+    let mode = |settings| {
+        crate::app::sensors_settings(settings)
+            .unwrap_or_default()
+            .id_mapping
+    };
+    let (known, new) = (mode(known), mode(new));
+    if new < known {
+        let message = format!(
+            "id_mapping goes up only: this source has {}, which cannot become {}",
+            known.as_str(),
+            new.as_str()
+        );
+        return Err(ApiError::new("conflict", message).field("settings.id_mapping"));
+    }
+    Ok(())
+}
+
 /// Settings must be an object whose known names have their form.
 fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {
     let Some(value) = value else {
@@ -228,6 +252,7 @@ fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {
     let raw =
         RawJson::object(&value.to_string()).map_err(|_| wrong("settings are not a JSON object"))?;
     crate::app::order_defaults(&raw).map_err(|message| wrong(&message))?;
+    crate::app::sensors_settings(&raw).map_err(|message| wrong(&message))?;
     Ok(Some(raw))
 }
 

@@ -215,6 +215,7 @@ impl RawDecoder for Generator {
                 brand: BrandId(1),
                 test: false,
                 identifiers: identifiers(member),
+                linking: Default::default(),
                 traits: None,
                 properties: None,
                 context: None,

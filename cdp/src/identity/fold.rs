@@ -50,6 +50,8 @@ pub type Pairs = BTreeMap<(u32, u32), u32>;
 pub struct Limits<'a> {
     /// By kind number.
     pub kind: &'a dyn Fn(u8) -> u8,
+    /// The same for links that pair only once.
+    pub pair: &'a dyn Fn(u8) -> u8,
     /// In total.
     pub total: usize,
     /// Pairs that must not come together.
@@ -109,15 +111,16 @@ impl<'a> Groups<'a> {
         sets
     }
 
-    /// Takes one link: joins what may be joined and answers the places left out of the first identifier's set.
-    pub fn take(&mut self, link: &[u32]) -> SmallVec<[(u8, Reason); 2]> {
+    /// Takes one link: joins what may be joined and answers the places left out of the first identifier's set. `once`: it
+    /// pairs only what is not paired yet.
+    pub fn take(&mut self, link: &[u32], once: bool) -> SmallVec<[(u8, Reason); 2]> {
         let mut left = SmallVec::new();
         let mut places: SmallVec<[usize; 8]> = (0..link.len()).collect();
         let mut first = true;
         while let Some((&lead, others)) = places.split_first() {
             let mut passed: SmallVec<[usize; 8]> = smallvec![];
             for (nth, &place) in others.iter().enumerate() {
-                match self.join(link[lead], link[place]) {
+                match self.join(link[lead], link[place], once) {
                     Ok(()) => {}
                     Err(Reason::Separated) => {
                         passed.push(place);
@@ -141,12 +144,12 @@ impl<'a> Groups<'a> {
         left
     }
 
-    fn join(&mut self, lead: u32, other: u32) -> Result<(), Reason> {
+    fn join(&mut self, lead: u32, other: u32, once: bool) -> Result<(), Reason> {
         let (a, b) = (self.of[&lead], self.of[&other]);
         if a == b {
             return Ok(());
         }
-        self.may_join(&self.sets[a], &self.sets[b])?;
+        self.may_join(&self.sets[a], &self.sets[b], once)?;
         let (into, from) = match self.sets[a].len() >= self.sets[b].len() {
             true => (a, b),
             false => (b, a),
@@ -160,7 +163,7 @@ impl<'a> Groups<'a> {
 
     /// Only what joining itself breaks counts: a set that is over a limit already (the rule was tightened) may still get
     /// identifiers of other kinds.
-    fn may_join(&self, a: &Parts, b: &Parts) -> Result<(), Reason> {
+    fn may_join(&self, a: &Parts, b: &Parts, once: bool) -> Result<(), Reason> {
         let pair = |x: u32, y: u32| (x.min(y), x.max(y));
         let separations = self.limits.separations;
         if !separations.is_empty()
@@ -180,7 +183,11 @@ impl<'a> Groups<'a> {
                 .chain(b)
                 .filter(|part| (part.kind, part.scope) == *class)
                 .count();
-            if count > usize::from((self.limits.kind)(class.0)) {
+            let limit = match once {
+                true => self.limits.pair,
+                false => self.limits.kind,
+            };
+            if count > usize::from(limit(class.0)) {
                 return Err(Reason::Limit { kind: class.0 });
             }
         }

@@ -6,6 +6,7 @@
 
 mod commands;
 mod concluded;
+mod items;
 mod restore;
 
 pub use restore::Found;
@@ -14,7 +15,9 @@ use std::thread::JoinHandle;
 
 use actors::machine::{Machine, Outgoing, Record, Rows, RowsError, To, WriteSet};
 use actors::memfile::CheckpointDone;
-use actors::model::{Event, IdentNo, Identifier, MemberNo, Offset, PartitionId, Position, Time};
+use actors::model::{
+    Event, EventKind, IdentNo, Identifier, MemberNo, Offset, PartitionId, Position, Time,
+};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
@@ -200,13 +203,14 @@ impl IdentityMachine {
         &mut self,
         rows: &dyn Rows,
         at: Position,
-        event: Event,
+        mut event: Event,
         out: &mut WriteSet,
     ) -> Result<Taken, RowsError> {
         let fp = (self.memory).message_fp(event.source.0, &event.message_id, false);
         if self.memory.was_seen(&fp) {
             return Ok(Taken::Duplicate);
         }
+        self.memory.tell_apart(&mut event.identifiers);
         let named = self.memory.rules.named(&event);
         let order = match event.order.as_ref().map(order_identifier) {
             Some(None) => {
@@ -219,6 +223,9 @@ impl IdentityMachine {
             Some(order) => order,
             None => None,
         };
+        if event.kind == EventKind::Item {
+            return self.item(rows, at, &event, out);
+        }
         if named.identifiers.is_empty() && order.is_none() {
             let (code, reason) = match named.unusable {
                 Some((identifier, why)) => (
@@ -246,7 +253,7 @@ impl IdentityMachine {
             memory: &mut self.memory,
             view: View::new(rows, &mut self.overlay, out),
         };
-        let owner = decide.observe(&named.identifiers)?;
+        let owner = decide.identify(&named.identifiers, event.linking)?;
         let holder = match &order {
             Some(order) => Some(decide.order(order, owner)?),
             None => None,

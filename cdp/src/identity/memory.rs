@@ -209,8 +209,10 @@ impl Memory {
     }
 
     /// Fingerprint of a list of identifiers in order.
-    pub(super) fn link_fp(&self, list: &[u32]) -> Fp {
-        let bytes: SmallVec<[u8; 32]> = list.iter().flat_map(|no| no.to_le_bytes()).collect();
+    pub(super) fn link_fp(&self, list: &[u32], once: bool) -> Fp {
+        let mut bytes: SmallVec<[u8; 32]> = list.iter().flat_map(|no| no.to_le_bytes()).collect();
+        // The same list under another mode is another link: what 1.0 refused, 2.0 may join.
+        bytes.extend(once.then_some(1));
         self.fingerprint(Domain::Link, &[&bytes])
     }
 
@@ -477,7 +479,7 @@ impl Memory {
         }
         let found: SmallVec<[Option<u32>; 8]> = fps.iter().map(|fp| self.find(fp)).collect();
         let list: SmallVec<[u32; 8]> = found.into_iter().collect::<Option<_>>()?;
-        if list.len() > 1 && !self.knows_link(&self.link_fp(&list)) {
+        if list.len() > 1 && !self.knows_link(&self.link_fp(&list, false)) {
             return None;
         }
         self.ident(*list.first()?).member()

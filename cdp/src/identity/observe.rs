@@ -26,7 +26,12 @@ type List = SmallVec<[u32; 8]>;
 
 impl Decide<'_> {
     /// Finds or makes the owner of an event with these normalised identifiers, strongest first. `None`: there are none.
-    pub(super) fn observe(&mut self, named: &[Identifier]) -> Result<Option<Owner>, RowsError> {
+    /// `once`: they are paired only if they are not paired yet.
+    pub(super) fn observe(
+        &mut self,
+        named: &[Identifier],
+        once: bool,
+    ) -> Result<Option<Owner>, RowsError> {
         // Fingerprints first, then all look-ups: they miss the cache, and so they miss it together.
         let mut asked: SmallVec<[(u8, &Identifier, Fp); 8]> = SmallVec::new();
         for identifier in named {
@@ -53,10 +58,10 @@ impl Decide<'_> {
             return Ok(None);
         };
         if list.len() > 1 {
-            let fp = self.memory.link_fp(&list);
+            let fp = self.memory.link_fp(&list, once);
             if fresh || !self.memory.knows_link(&fp) {
                 self.memory.add_link(fp);
-                self.link(&list, &texts)?;
+                self.link(&list, &texts, once)?;
             }
         } else if fresh {
             let member = self.memory.new_member(strongest, self.cause.now);
@@ -108,7 +113,7 @@ impl Decide<'_> {
     }
 
     /// Takes a list that was never seen before.
-    fn link(&mut self, list: &List, texts: &[&Identifier]) -> Result<(), RowsError> {
+    fn link(&mut self, list: &List, texts: &[&Identifier], once: bool) -> Result<(), RowsError> {
         let number = self.memory.small.links;
         self.memory.small.links += 1;
         let mut shared: SmallVec<[u8; 4]> = (0..list.len())
@@ -125,6 +130,7 @@ impl Decide<'_> {
             cause: self.cause.position,
             source: self.cause.source,
             time: self.cause.now,
+            once,
         };
         let linking = row.linking();
         let numbers: List = linking
@@ -133,13 +139,14 @@ impl Decide<'_> {
             .collect();
         let memory = &*self.memory;
         let kind_limit = |kind| memory.kind_rule(kind).limit;
-        let mut groups = Groups::new(memory.limits(&kind_limit));
+        let pair_limit = |kind| memory.pair_limit(kind);
+        let mut groups = Groups::new(memory.limits(&kind_limit, &pair_limit));
         for &no in &numbers {
             if !groups.has(no) {
                 groups.add(memory.parts_with(no));
             }
         }
-        let left = groups.take(&numbers);
+        let left = groups.take(&numbers, once);
         let sets = groups.into_sets();
         let row = LinkRow {
             left: left
@@ -315,11 +322,27 @@ impl Decide<'_> {
 }
 
 impl Memory {
-    pub(super) fn limits<'a>(&'a self, kind: &'a dyn Fn(u8) -> u8) -> Limits<'a> {
+    pub(super) fn limits<'a>(
+        &'a self,
+        kind: &'a dyn Fn(u8) -> u8,
+        pair: &'a dyn Fn(u8) -> u8,
+    ) -> Limits<'a> {
         Limits {
             kind,
+            pair,
             total: self.rules.form().identifiers_max.into(),
             separations: &self.separations,
+        }
+    }
+
+    /// The limit of a kind for links that pair only once: one login and one of each kind that makes no person.
+    pub(super) fn pair_limit(&self, kind: u8) -> u8 {
+        let rule = self.kind_rule(kind);
+        let paired = !rule.person || &*self.small.kinds[usize::from(kind)] == "user_id";
+        if paired {
+            rule.limit.min(1)
+        } else {
+            rule.limit
         }
     }
 

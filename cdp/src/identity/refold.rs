@@ -260,7 +260,8 @@ impl Decide<'_> {
     fn refold(&mut self, closure: Closure, keep: Option<(u32, u32)>) -> Result<(), RowsError> {
         let memory = &*self.memory;
         let kind_limit = |kind| memory.kind_rule(kind).limit;
-        let mut groups = Groups::new(memory.limits(&kind_limit));
+        let pair_limit = |kind| memory.pair_limit(kind);
+        let mut groups = Groups::new(memory.limits(&kind_limit, &pair_limit));
         for &no in &closure.idents {
             groups.add([memory.part(no)].into_iter().collect());
         }
@@ -271,7 +272,7 @@ impl Decide<'_> {
                 .iter()
                 .map(|&place| link.identifiers[usize::from(place)].0)
                 .collect();
-            let left = groups.take(&list);
+            let left = groups.take(&list, link.once);
             let left: SmallVec<[(u8, Reason); 2]> = left
                 .into_iter()
                 .map(|(place, reason)| (linking[usize::from(place)], reason))

@@ -23,6 +23,7 @@
 use actors::machine::{Rows, RowsError, Space};
 use actors::model::{BrandId, IdentNo, Identifier, MemberNo, Position, SourceId, Time};
 use bytes::Bytes;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
@@ -109,7 +110,7 @@ pub enum MemberState {
 }
 
 /// A distinct list of identifiers that an event brought, and what came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LinkRow {
     /// As the event named them, strongest first.
     pub identifiers: SmallVec<[IdentNo; 4]>,
@@ -123,6 +124,42 @@ pub struct LinkRow {
     pub source: SourceId,
     /// When it was received.
     pub time: Time,
+    /// It pairs only what is not paired yet. Rows of earlier versions end before it.
+    pub once: bool,
+}
+
+impl<'de> Deserialize<'de> for LinkRow {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<LinkRow, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = LinkRow;
+            fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+                f.write_str("a link")
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<LinkRow, A::Error> {
+                let short = || A::Error::invalid_length(0, &"the fields of a link");
+                Ok(LinkRow {
+                    identifiers: seq.next_element()?.ok_or_else(short)?,
+                    shared: seq.next_element()?.ok_or_else(short)?,
+                    left: seq.next_element()?.ok_or_else(short)?,
+                    cause: seq.next_element()?.ok_or_else(short)?,
+                    source: seq.next_element()?.ok_or_else(short)?,
+                    time: seq.next_element()?.ok_or_else(short)?,
+                    once: seq.next_element().ok().flatten().unwrap_or(false),
+                })
+            }
+        }
+        const NAMES: &[&str] = &[
+            "identifiers",
+            "shared",
+            "left",
+            "cause",
+            "source",
+            "time",
+            "once",
+        ];
+        from.deserialize_struct("LinkRow", NAMES, Fields)
+    }
 }
 
 /// An identifier that a link left out.

@@ -4,6 +4,7 @@
 //! while the rule is `union`, the set of values. Everything is a function of the *set* of tellings, never of their order
 //! of arrival, so facts of one fragment may come in pieces: `merge(a, b) = merge(b, a)`.
 
+mod operation;
 mod pack;
 
 use std::cmp::Ordering;
@@ -11,6 +12,9 @@ use std::cmp::Ordering;
 use actors::model::{BrandId, Position, SourceId, Time};
 use serde::{Deserialize, Serialize};
 
+use operation::Outcome;
+pub(crate) use operation::fold;
+pub use operation::{Operation, Operations};
 pub(crate) use pack::{pack, unpack};
 
 use super::value::{Nanos, Value};
@@ -34,7 +38,7 @@ pub struct Told {
 
 impl Told {
     /// Later by event time; between equal times what stands later in the log.
-    fn stamp(&self) -> (Time, Position) {
+    pub(crate) fn stamp(&self) -> (Time, Position) {
         (self.time, self.position)
     }
 }
@@ -67,6 +71,9 @@ pub struct Facts {
     pub sum: Option<Nanos>,
     /// All values, in order, if kept from the first telling on and not too many.
     pub set: Option<Vec<Value>>,
+    /// Tellings that do something else than naming the value; all but `tellings` and `set` leaves them out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub operations: Option<Box<Operations>>,
 }
 
 /// An attribute's value by its rule.
@@ -78,6 +85,8 @@ pub enum Resolved {
     Absent,
     /// A union whose set is not in the cell: read it from the timeline.
     FromTimeline(Told),
+    /// Plain tellings amid so many operations that the cell does not hold them all: fold the timeline.
+    FoldTimeline,
 }
 
 impl Facts {
@@ -93,7 +102,38 @@ impl Facts {
             sum: told.value.nanos(),
             set: set.then(|| elements(&told.value)),
             latest: vec![told],
+            operations: None,
         }
+    }
+
+    /// What one telling says that does `operation`; it must take the value ([`Operation::takes`]).
+    pub fn done(operation: Operation, told: Told, set: bool) -> Facts {
+        if operation == Operation::Set {
+            return Facts::once(told, set);
+        }
+        Facts {
+            tellings: 1,
+            latest: Vec::new(),
+            first: None,
+            min: None,
+            max: None,
+            sum: None,
+            set: set.then(|| match operation {
+                Operation::Add | Operation::Delete => Vec::new(),
+                _ => elements(&told.value),
+            }),
+            operations: Some(Box::new(Operations::once(operation, told))),
+        }
+    }
+
+    /// Everything was cleared then.
+    pub(crate) fn clear(&mut self, told: &Told) {
+        let set = self.set.is_some();
+        let cleared = Facts::once(told.clone(), set);
+        self.merge(Facts {
+            tellings: 0,
+            ..cleared
+        });
     }
 
     /// Joins facts of disjoint sets of tellings.
@@ -131,13 +171,25 @@ impl Facts {
             }
             _ => None,
         };
+        match (&mut self.operations, other.operations) {
+            (Some(mine), Some(other)) => mine.merge(*other),
+            (mine @ None, other) => *mine = other,
+            (Some(_), None) => {}
+        }
     }
 
     /// The value by a rule; without a definition the latest.
     pub fn resolve(&self, definition: Option<&AttributeDefinition>) -> Resolved {
         let rule = definition.map_or(Survivorship::Latest, |it| it.survivorship);
         let latest = self.latest.iter().max_by_key(|told| told.stamp());
-        let of_latest = |value: Value| match latest {
+        let last_done = self.operations.as_ref().map(|it| &it.latest);
+        let newest = latest
+            .into_iter()
+            .chain(last_done)
+            .max_by_key(|it| it.stamp());
+        let once = self.operations.as_ref().and_then(|it| it.once.as_ref());
+        let first = self.first.iter().chain(once).min_by_key(|it| it.stamp());
+        let of_latest = |value: Value| match newest {
             Some(told) => Resolved::Value(Told {
                 value,
                 ..told.clone()
@@ -145,25 +197,40 @@ impl Facts {
             None => Resolved::Absent,
         };
         let told = match rule {
-            Survivorship::Latest => latest,
-            Survivorship::First => self.first.as_ref(),
+            Survivorship::Latest => None,
+            Survivorship::First => first,
             Survivorship::Min => self.min.as_ref(),
             Survivorship::Max => self.max.as_ref(),
             Survivorship::Priority => self.most_trusted(definition.map_or(&[], |it| &it.sources)),
             Survivorship::Sum => {
-                return match self.sum {
+                let added = self.operations.as_ref().map(|it| it.sum);
+                return match self.sum.into_iter().chain(added).reduce(Nanos::plus) {
                     Some(sum) => of_latest(sum.value()),
                     None => Resolved::Absent,
                 };
             }
             Survivorship::Union => {
-                return match (&self.set, latest) {
+                return match (&self.set, newest) {
                     (Some(set), _) if set.is_empty() => Resolved::Absent,
                     (Some(set), _) => of_latest(Value::List(set.clone())),
                     (None, Some(told)) => Resolved::FromTimeline(told.clone()),
                     (None, None) => Resolved::Absent,
                 };
             }
+        };
+        // Rules of one telling (first, smallest …) know plain tellings; where there are none, operations come to a value.
+        if let Some(operations) = &self.operations
+            && told.is_none()
+        {
+            return match operations.resolve(latest) {
+                Outcome::Value(told) => Resolved::Value(told),
+                Outcome::Absent => Resolved::Absent,
+                Outcome::Unknown => Resolved::FoldTimeline,
+            };
+        }
+        let told = match rule {
+            Survivorship::Latest => latest,
+            _ => told,
         };
         match told {
             Some(told) if told.value != Value::Cleared => Resolved::Value(told.clone()),

@@ -4,11 +4,14 @@
 //! they are copied, not read.
 
 use actors::machine::RowsError;
-use actors::model::{BrandId, EventKind, SourceId, Time};
+use actors::model::{BrandId, CONSENT_PREFIX, EventKind, SourceId, Time};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::attribute::{self, Attribute, Facts};
+use super::attribute::{self, Attribute, Facts, Told};
+
+/// Under this name, which no attribute has, a cell keeps when everything was deleted.
+const DELETED: &str = "";
 
 /// Version of the stored form.
 const VERSION: u8 = 1;
@@ -122,12 +125,28 @@ impl Cell {
             }
     }
 
-    /// The attributes, by name and brand.
+    /// The attributes, by name and brand. Deletions, which clear attributes of all fragments, are done here: call it for
+    /// the cell of the whole member.
     pub fn into_attributes(self) -> Result<Vec<Attribute>, RowsError> {
-        match self.attributes {
-            Attributes::Packed(bytes) => unpack(&bytes),
-            Attributes::Open(attributes) => Ok(attributes),
+        let mut attributes = match self.attributes {
+            Attributes::Packed(bytes) => unpack(&bytes)?,
+            Attributes::Open(attributes) => attributes,
+        };
+        // The empty name stands before all others.
+        let count = attributes.partition_point(|known| *known.name == *DELETED);
+        let deleted: Vec<Attribute> = attributes.drain(..count).collect();
+        for Attribute { brand, facts, .. } in &deleted {
+            let own = |known: &&mut Attribute| known.brand == *brand && clears(&known.name);
+            for known in attributes.iter_mut().filter(own) {
+                facts.latest.iter().for_each(|told| known.facts.clear(told));
+            }
         }
+        Ok(attributes)
+    }
+
+    /// All attributes of the brand's events are cleared at this time.
+    pub(crate) fn delete_all(&mut self, brand: BrandId, told: Told) -> Result<(), RowsError> {
+        self.tell(DELETED, brand, Facts::once(told, false))
     }
 
     /// Joins what one telling says of an attribute.
@@ -195,6 +214,11 @@ impl Cell {
             Attributes::Packed(_) => unreachable!("opened above"),
         }
     }
+}
+
+/// Whether a deletion clears an attribute: what a person allowed or forbade stays.
+pub(crate) fn clears(name: &str) -> bool {
+    !name.starts_with(CONSENT_PREFIX)
 }
 
 fn unpack(bytes: &[u8]) -> Result<Vec<Attribute>, RowsError> {

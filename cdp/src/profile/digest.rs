@@ -141,6 +141,9 @@ impl Facts {
             told.position = Default::default();
         }
         self.set = None;
+        if let Some(operations) = &mut self.operations {
+            operations.forget_positions();
+        }
     }
 }
 

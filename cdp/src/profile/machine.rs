@@ -9,13 +9,14 @@ use actors::machine::{Machine, Personal, Record, Rows, RowsError, WriteSet};
 use actors::model::{MemberNo, PartitionId, Time};
 use jiff::tz::TimeZone;
 
-use super::attribute::{Facts, Told};
+use super::attribute::{Facts, Operation, Told};
 use super::batch::Batch;
 use super::cell::Seen;
 use super::left_out;
 use super::order::{Cause, Order, Stamp};
 use super::row::{self, Flags, Suffix, TimelineRow, What};
 use super::traits::{self, BodyFront};
+use super::value::Value;
 use crate::definition::{AttributeSchema, Definition, DefinitionKind, Survivorship};
 use crate::routed::{self, EventHead, IdentityNote, OrderPart, schema};
 use crate::webhook::{Hooks, Occurrence};
@@ -115,6 +116,7 @@ impl MemberMachine {
         head: &EventHead,
         out: &mut WriteSet,
     ) -> Result<(), RowsError> {
+        let operation = Operation::of(head.kind, &head.name);
         let mut told = Vec::new();
         let mut message = [0; 8];
         let schema = match &record.personal {
@@ -146,19 +148,24 @@ impl MemberMachine {
             first: head.time,
             last: head.time,
         });
-        if let Some(schema) = schema {
+        let telling = |value| Told {
+            value,
+            time: head.time,
+            position: head.raw,
+            source: head.source,
+        };
+        if operation == Operation::Delete {
+            cell.value.delete_all(head.brand, telling(Value::Cleared))?;
+        } else if let Some(schema) = schema {
             for (name, value) in &told {
+                if !operation.takes(value) {
+                    continue;
+                }
                 let union = schema
                     .get(name)
                     .is_some_and(|it| it.survivorship == Survivorship::Union);
-                let telling = Told {
-                    value: value.clone(),
-                    time: head.time,
-                    position: head.raw,
-                    source: head.source,
-                };
-                cell.value
-                    .tell(name, head.brand, Facts::once(telling, union))?;
+                let facts = Facts::done(operation, telling(value.clone()), union);
+                cell.value.tell(name, head.brand, facts)?;
             }
         }
         let mut line = TimelineRow::new(

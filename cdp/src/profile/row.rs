@@ -23,6 +23,7 @@ use actors::model::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::attribute::Operation;
 use super::value::Value;
 use crate::definition::DefinitionKind;
 use crate::routed::NoteKind;
@@ -305,6 +306,19 @@ impl TimelineRow {
             What::Event(_) | What::Note(_) => &self.told,
             What::Segment(_) | What::Tag(_) => &[],
         }
+    }
+
+    /// What it does to them.
+    pub fn operation(&self) -> Operation {
+        match self.what {
+            What::Event(kind) => Operation::of(kind, self.name()),
+            _ => Operation::Set,
+        }
+    }
+
+    /// Whether attributes can have another value by it.
+    pub fn changes_attributes(&self) -> bool {
+        !self.attributes().is_empty() || self.operation() == Operation::Delete
     }
 
     /// The row.

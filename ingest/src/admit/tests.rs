@@ -16,6 +16,7 @@ fn source() -> SourceInfo {
         brand: BrandId(2),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     }
 }
 
@@ -24,6 +25,7 @@ fn request(path: &str, body: impl Into<Vec<u8>>) -> Request<'_> {
         path,
         headers: &[],
         received: RECEIVED,
+        query: "",
         nonce: 1,
         body: Bytes::from(body.into()),
     }

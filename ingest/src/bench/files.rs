@@ -253,6 +253,7 @@ pub fn read(path: &Path, mapping: &Mapping) -> Result<(u64, Duration), BenchErro
         brand: BrandId(0),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let begun = Instant::now();
     let content = Content::file(File::open(path)?)?;
@@ -283,6 +284,7 @@ mod tests {
                 brand: BrandId(0),
                 test: false,
                 orders: OrderDefaults::default(),
+                sensors: Default::default(),
             };
             let rows = Rows::new(content.expect("it reads"), &mapping, &source, Time(5));
             let bodies: Vec<_> = rows

@@ -9,11 +9,13 @@ fn told(event: &str) -> Result<String, String> {
         brand: BrandId(0),
         test: false,
         orders: Default::default(),
+        sensors: Default::default(),
     };
     let request = Request {
         path: "/v1/events",
         headers: &[],
         received: Time(1_700_000_000_000),
+        query: "",
         nonce: 1,
         body: event.to_owned().into(),
     };

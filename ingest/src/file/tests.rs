@@ -10,6 +10,7 @@ fn source() -> SourceInfo {
         brand: BrandId(0),
         test: false,
         orders: Default::default(),
+        sensors: Default::default(),
     }
 }
 

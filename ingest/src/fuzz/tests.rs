@@ -109,6 +109,7 @@ proptest! {
             path: "/v1/batch",
             headers: &[],
             received: Time(1_795_341_042_000),
+            query: "",
             nonce: 1,
             body: Bytes::from_static(SEEDS[0].as_bytes()),
         }).expect("a good request");

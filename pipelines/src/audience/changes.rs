@@ -130,7 +130,7 @@ fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
                 // In a frame both an event with attributes and one without: what was told counts.
                 if let (Some(value), Some((member, _))) =
                     (&row.value, profile::row::whose(&row.key))
-                    && TimelineRow::decode(value).is_ok_and(|line| !line.attributes().is_empty())
+                    && TimelineRow::decode(value).is_ok_and(|line| line.changes_attributes())
                 {
                     each(Note::Member(member));
                 }
@@ -145,7 +145,7 @@ fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
 
 /// A row of an event that came without attributes. A row whose person was erased once told some.
 fn told_nothing(line: TimelineRow) -> bool {
-    line.attributes().is_empty() && !line.flags.has(Flags::ERASED)
+    !line.changes_attributes() && !line.flags.has(Flags::ERASED)
 }
 
 /// The end of the keys of attribute schemas.

@@ -98,11 +98,13 @@ impl World {
             brand: BrandId(0),
             test: false,
             orders: OrderDefaults::default(),
+            sensors: Default::default(),
         };
         let request = ingest::Request {
             path: "/v1/events",
             headers: &[],
             received: actors::model::Clock::now(&*self.clock),
+            query: "",
             nonce: self.messages,
             body: json.as_bytes().to_vec().into(),
         };

@@ -53,11 +53,13 @@ async fn send(platform: &Platform, from: u64, to: u64) {
         brand: BrandId(0),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let request = ingest::Request {
         path: "/v1/events",
         headers: &[],
         received: NOW,
+        query: "",
         nonce: 0,
         body: format!("[{}]", events.join(",")).into_bytes().into(),
     };

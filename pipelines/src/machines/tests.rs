@@ -82,11 +82,13 @@ fn raw(json: &str) -> RawRecord {
         brand: BrandId(0),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let request = ingest::Request {
         path: "/v1/events",
         headers: &[],
         received: Time(1_700_000_000_000),
+        query: "",
         nonce: 0,
         body: json.as_bytes().to_vec().into(),
     };

@@ -151,7 +151,7 @@ fn schema(words: &DataType, long: &DataType) -> SchemaRef {
 }
 
 /// All sorts of event.
-const KINDS: [EventKind; 8] = [
+const KINDS: [EventKind; 9] = [
     EventKind::Track,
     EventKind::Identify,
     EventKind::Page,
@@ -160,6 +160,7 @@ const KINDS: [EventKind; 8] = [
     EventKind::Alias,
     EventKind::Order,
     EventKind::Scan,
+    EventKind::Item,
 ];
 
 /// The sort of event of this word.

@@ -310,6 +310,7 @@ fn the_platform_reads_every_message_as_the_truth_says() {
         brand: actors::model::BrandId(1),
         test: false,
         orders: OrderDefaults::default(),
+        sensors: Default::default(),
     };
     let mut batches = Batches::new(Generator::new(world(16, 20_000)), 200);
     while let Some(batch) = batches.next_batch() {
@@ -323,6 +324,7 @@ fn the_platform_reads_every_message_as_the_truth_says() {
             path: form.path(),
             headers: &[],
             received: actors::model::Time(batch.messages[0].sent_ms),
+            query: "",
             nonce: 1,
             body: bytes::Bytes::from(batch.body),
         };

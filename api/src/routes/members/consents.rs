@@ -163,6 +163,7 @@ async fn say(
         brand,
         test: false,
         orders: Default::default(),
+        sensors: Default::default(),
     };
     let admitted = ingest::admit(
         Protocol::Own,
@@ -171,6 +172,7 @@ async fn say(
             path: "/v1/events",
             headers: &[],
             received: shared.now(),
+            query: "",
             nonce: shared.nonce(),
             body: event.to_string().into(),
         },

@@ -126,7 +126,7 @@ impl IdentityMachine {
         each(rows, row::LINK, |_, value| {
             let link: LinkRow = row::decode(row::LINK, value)?;
             let list: Vec<u32> = link.identifiers.iter().map(|no| no.0).collect();
-            let fp = memory.link_fp(&list);
+            let fp = memory.link_fp(&list, link.once);
             memory.put_link(&fp);
             Ok(())
         })?;

@@ -104,6 +104,7 @@ fn event(identifiers: &[&str], traits: &str, properties: &str, context: &str) ->
             .iter()
             .map(|text| text.parse().unwrap())
             .collect(),
+        linking: Default::default(),
         traits: object(traits),
         properties: object(properties),
         context: object(context),

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use actors::machine::{Machine, WriteSet};
-use actors::model::{BrandId, Identifier, MemberNo, SourceId, Time};
+use actors::model::{BrandId, DISTINCT_KIND, Identifier, Linking, MemberNo, SourceId, Time};
 
 use super::world::{START, World, event, input, order};
 use crate::control::{Control, DeadLetterReplay};
@@ -14,7 +14,8 @@ use crate::routed::{self, EventHead, schema};
 /// Runs a history and compares members: identifiers in order of first sight, members by their first one.
 ///
 /// Steps are separated by `;`: a list of identifiers is an event (`u1 p1 a1`; an order as `#7`), `- p1 of u1` takes p1
-/// out of the member of u1, `+ p1 of u1` lets it rejoin.
+/// out of the member of u1, `+ p1 of u1` lets it rejoin. An event that begins with `once`, `bind` or `out` does that to
+/// its identifiers; `?u1` is u1 as a sender names it who does not know whether it is a login.
 #[track_caller]
 fn check(history: &str, wanted: &str) {
     assert_eq!(play(history).1, wanted, "{history}");
@@ -31,16 +32,23 @@ fn play(history: &str) -> (World, String) {
             world.regroup(member, out, words[0] == "-");
             continue;
         }
+        let (linking, words) = match &words[..] {
+            ["once", rest @ ..] => (Linking::PairOnce, rest.to_vec()),
+            ["bind", rest @ ..] => (Linking::Bind, rest.to_vec()),
+            ["out", rest @ ..] => (Linking::TakeOut, rest.to_vec()),
+            _ => (Linking::Join, words),
+        };
         let named = words.iter().filter(|word| !word.starts_with('#'));
         let named = named.map(|word| identifier(word)).collect();
         let mut event = event(&index.to_string(), named);
+        event.linking = linking;
         event.order = words
             .iter()
             .find_map(|word| word.strip_prefix('#'))
             .map(order);
         world.batch(vec![input(event)]);
         for word in words {
-            if !seen.contains(&word) {
+            if !seen.contains(&word) && !word.starts_with('?') {
                 seen.push(word);
             }
         }
@@ -67,6 +75,7 @@ fn play(history: &str) -> (World, String) {
 fn identifier(word: &str) -> Identifier {
     let (kind, number) = word.split_at(1);
     match kind {
+        "?" => Identifier::new(DISTINCT_KIND, "", number),
         "u" => Identifier::new("user_id", "", word),
         "p" => Identifier::new("phone", "", &format!("1380000{number:0>4}")),
         "e" => Identifier::new("email", "", &format!("{word}@b.cn")),
@@ -364,4 +373,67 @@ fn a_large_checkpoint_is_written_while_deciding_goes_on() {
     // The measurement checkpoints a few MiB, decides on meanwhile, and opens the files again.
     let figures = crate::identity::bench::run(20_000, dir.path()).unwrap();
     assert!(figures.checkpoint.1 > 8 << 20);
+}
+
+#[test]
+fn a_pair_is_made_once_and_the_first_wins() {
+    check("once u1 a1; once u2 a1; once u1 a2; a2", "u1 a1 | u2 | a2");
+    // A phone that is told along is no part of the pair.
+    check("once u1 p1 a1; once u1 p1 a2", "u1 p1 a1 | a2");
+    // The same list under another mode is another link.
+    check("once u1 a1; once u1 a2; u1 a2", "u1 a1 a2");
+    // Folded again as it was.
+    check("once u1 p1 a1; once u1 a2; - p1 of u1", "u1 a1 | p1 | a2");
+    check(
+        "once u1 p1 a1; once u1 a2; - p1 of u1; + p1 of u1",
+        "u1 p1 a1 | a2",
+    );
+}
+
+#[test]
+fn events_bind_and_take_out() {
+    check("bind u1 p1; out p1", "u1 | p1");
+    check("bind u1 p1; out p1; bind u2 p1", "u1 | p1 u2");
+    check("bind u1 p1; out p1; bind u1 p1", "u1 p1");
+    check("bind u1 p1; out p1; bind u2 p1; bind u1 p1", "u1 | p1 u2");
+    check(
+        "bind u1 p1; out p1; bind u2 p1; out p1; bind u1 p1",
+        "u1 p1 | u2",
+    );
+    check("bind u1 p1; out p1; u1 p1", "u1 | p1");
+    check("out p1; p1", "p1");
+    // What a person took apart no event joins.
+    check("bind u1 p1; - p1 of u1; bind u1 p1", "u1 | p1");
+}
+
+#[test]
+fn a_distinct_id_is_a_login_that_is_known_or_a_device() {
+    let (world, members) = play("?u1; u2; ?u2");
+    assert_eq!(members, "u2");
+    let device = Identifier::new("anonymous_id", "", "u1");
+    assert!(world.member_of(&device).is_some());
+    let other = Identifier::new("anonymous_id", "", "u2");
+    assert!(world.ident(&other).is_none());
+}
+
+#[test]
+fn links_of_earlier_versions_are_read() {
+    let link = row::LinkRow {
+        identifiers: [actors::model::IdentNo(1), actors::model::IdentNo(2)]
+            .into_iter()
+            .collect(),
+        shared: Default::default(),
+        left: [(1, Reason::Separated)].into_iter().collect(),
+        cause: Default::default(),
+        source: SourceId(7),
+        time: Time(5),
+        once: false,
+    };
+    let bytes = row::encode(&link);
+    // They end before the last field, which is one byte.
+    let earlier: row::LinkRow = row::decode(row::LINK, &bytes[..bytes.len() - 1]).unwrap();
+    assert_eq!(earlier, link);
+    let once = row::LinkRow { once: true, ..link };
+    let again: row::LinkRow = row::decode(row::LINK, &row::encode(&once)).unwrap();
+    assert_eq!(again, once);
 }

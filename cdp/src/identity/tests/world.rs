@@ -396,6 +396,7 @@ pub fn event(message: &str, identifiers: Vec<Identifier>) -> Event {
         brand: BrandId(1),
         test: false,
         identifiers,
+        linking: Default::default(),
         traits: None,
         properties: None,
         context: None,

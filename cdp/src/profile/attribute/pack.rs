@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use actors::model::{BrandId, Position, SourceId, Time};
 use serde::{Deserialize, Serialize};
 
-use super::{Attribute, Facts, Told};
+use super::{Attribute, Facts, Operations, Told};
 use crate::profile::value::{Nanos, Value};
 
 /// Where a telling came from.
@@ -37,6 +37,20 @@ enum Form {
         sum: Option<Nanos>,
         set: Option<Vec<u32>>,
     },
+    /// Facts with operations, as they are: few attributes have any.
+    Whole(Box<WholeForm>),
+}
+
+#[derive(Serialize, Deserialize)]
+struct WholeForm {
+    tellings: u32,
+    latest: Vec<Told>,
+    first: Option<Told>,
+    min: Option<Told>,
+    max: Option<Told>,
+    sum: Option<Nanos>,
+    set: Option<Vec<Value>>,
+    operations: Operations,
 }
 
 /// Gives numbers in order of first use, so that equal facts are equal bytes.
@@ -68,6 +82,19 @@ impl<'a> Numbers<'a> {
     }
 
     fn form(&mut self, facts: &'a Facts) -> Form {
+        if let Some(operations) = &facts.operations {
+            let facts = facts.clone();
+            return Form::Whole(Box::new(WholeForm {
+                tellings: facts.tellings,
+                latest: facts.latest,
+                first: facts.first,
+                min: facts.min,
+                max: facts.max,
+                sum: facts.sum,
+                set: facts.set,
+                operations: (**operations).clone(),
+            }));
+        }
         match &facts.latest[..] {
             [told] if facts.tellings == 1 => Form::Once {
                 told: self.pair(told),
@@ -160,6 +187,17 @@ pub(crate) fn unpack(bytes: &[u8]) -> Option<Vec<Attribute>> {
                             .collect::<Option<_>>()?,
                     ),
                 },
+                operations: None,
+            },
+            Form::Whole(whole) => Facts {
+                tellings: whole.tellings,
+                latest: whole.latest,
+                first: whole.first,
+                min: whole.min,
+                max: whole.max,
+                sum: whole.sum,
+                set: whole.set,
+                operations: Some(Box::new(whole.operations)),
             },
         };
         attributes.push(Attribute { name, brand, facts });

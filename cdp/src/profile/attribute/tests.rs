@@ -71,3 +71,120 @@ fn a_set_that_grows_too_long_is_read_from_the_timeline() {
     }
     assert_eq!(facts.set, None);
 }
+
+fn operations() -> impl Strategy<Value = (Operation, Value)> {
+    prop_oneof![
+        3 => values().prop_map(|value| (Operation::Set, value)),
+        2 => (-3..4i64).prop_map(|n| (Operation::Add, Value::Int(n))),
+        2 => "[ab]".prop_map(|text| (Operation::Append, Value::List(vec![Value::Text(text.into())]))),
+        2 => (0..4i64).prop_map(|n| (Operation::SetOnce, Value::Int(n))),
+    ]
+}
+
+/// Joins facts in an order and grouping that `shuffle` chooses.
+fn joined(list: &[(Operation, Told)], shuffle: u64) -> Facts {
+    let mut parts: Vec<Facts> = list
+        .iter()
+        .map(|(operation, told)| Facts::done(*operation, told.clone(), false))
+        .collect();
+    let mut dice = shuffle | 1;
+    while parts.len() > 1 {
+        dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let one = parts.swap_remove((dice >> 33) as usize % parts.len());
+        let other = (dice >> 17) as usize % parts.len();
+        parts[other].merge(one);
+    }
+    parts.pop().expect("one at least")
+}
+
+fn stamped(tellings: Vec<((Operation, Value), i64, u32)>) -> Vec<(Operation, Told)> {
+    tellings
+        .into_iter()
+        .enumerate()
+        .map(|(n, ((operation, value), time, source))| {
+            (operation, told(value, time, source, n as u64))
+        })
+        .collect()
+}
+
+fn in_time(list: &[(Operation, Told)]) -> Option<Told> {
+    let mut list = list.to_vec();
+    list.sort_by_key(|(_, told)| told.stamp());
+    fold(list.into_iter()).filter(|told| told.value != Value::Cleared)
+}
+
+proptest! {
+    /// Whatever was told in whatever order: the value is what a fold in the order of times comes to.
+    #[test]
+    fn operations_come_to_their_fold(
+        tellings in prop::collection::vec((operations(), 0..8i64, 1..4u32), 1..30),
+        shuffles in (any::<u64>(), any::<u64>()),
+    ) {
+        let list = stamped(tellings);
+        let facts = joined(&list, shuffles.0);
+        prop_assert_eq!(&facts, &joined(&list, shuffles.1));
+        let expected = in_time(&list).map_or(Resolved::Absent, Resolved::Value);
+        prop_assert_eq!(facts.resolve(None), expected);
+        let attribute = Attribute { name: "a".into(), brand: BrandId(1), facts };
+        let mut packed = Vec::new();
+        pack(std::slice::from_ref(&attribute), &mut packed);
+        prop_assert_eq!(unpack(&packed), Some(vec![attribute]));
+    }
+
+    /// Of hundreds a cell knows what is usual, and says so where it does not.
+    #[test]
+    fn many_operations_come_to_their_fold_or_to_the_timeline(
+        sort in 0..3usize,
+        count in 40..200usize,
+        set in prop::option::of((0..300i64, values())),
+        shuffle in any::<u64>(),
+    ) {
+        let done = [Operation::Add, Operation::Append, Operation::SetOnce][sort];
+        let mut tellings: Vec<_> = (0..count as i64)
+            .map(|n| {
+                let value = match done {
+                    Operation::Append => Value::List(vec![Value::Int(n % 9)]),
+                    _ => Value::Int(n % 9),
+                };
+                ((done, value), n + 50, 1)
+            })
+            .collect();
+        let amid = set.as_ref().is_some_and(|(at, _)| *at > 50 && *at < count as i64 + 49);
+        tellings.extend(set.map(|(at, value)| ((Operation::Set, value), at, 2)));
+        let list = stamped(tellings);
+        let facts = joined(&list, shuffle);
+        prop_assert_eq!(&facts, &joined(&list, !shuffle));
+        match facts.resolve(None) {
+            Resolved::FoldTimeline => prop_assert!(amid),
+            value => {
+                let expected = in_time(&list).map_or(Resolved::Absent, Resolved::Value);
+                prop_assert_eq!(value, expected);
+            }
+        }
+    }
+}
+
+#[test]
+fn survivorship_still_counts_what_was_told() {
+    use crate::definition::AttributeSchema;
+    let rule = |word: &str| {
+        let body = serde_json::json!({"attributes": [
+            {"name": "a", "type": "int", "survivorship": word}]});
+        AttributeSchema::check(&body).expect("a schema")
+    };
+    let facts = joined(
+        &stamped(vec![
+            ((Operation::SetOnce, Value::Int(3)), 1, 1),
+            ((Operation::Set, Value::Int(10)), 2, 1),
+            ((Operation::Add, Value::Int(5)), 3, 1),
+        ]),
+        1,
+    );
+    for (word, expected) in [("latest", 15), ("first", 3), ("sum", 15), ("max", 10)] {
+        let schema = rule(word);
+        match facts.resolve(schema.get("a")) {
+            Resolved::Value(told) => assert_eq!(told.value, Value::Int(expected), "{word}"),
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+}

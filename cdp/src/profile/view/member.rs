@@ -9,7 +9,7 @@ use actors::model::{
 use bytes::Bytes;
 
 use super::consent::{self, Consent};
-use super::timeline::told_values;
+use super::timeline::{told_folded, told_values};
 use super::{mask, scan};
 use crate::definition::AttributeSchema;
 use crate::profile::attribute::{Attribute, Resolved};
@@ -214,6 +214,12 @@ fn attributes(
                 }
                 latest.value = Value::List(values);
                 latest
+            }
+            Resolved::FoldTimeline => {
+                match told_folded(rows, member, fragments, &name, scope, &|_| true)? {
+                    Some(told) if told.value != Value::Cleared => told,
+                    _ => continue,
+                }
             }
         };
         let masked = schema.class(&name) > scope.fields;

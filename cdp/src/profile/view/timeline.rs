@@ -9,7 +9,8 @@ use super::walk::{Place, Walk, foreign, read_cursor, write_cursor};
 use super::{mask, member};
 use crate::definition::AttributeSchema;
 use crate::profile::Value;
-use crate::profile::attribute::elements;
+use crate::profile::attribute::{Operation, Told, elements, fold};
+use crate::profile::cell::clears;
 use crate::profile::row::{Suffix, TimelineRow, What};
 
 /// Rows that one page reads at most. A filter that rarely matches answers a short page with a cursor instead of reading a
@@ -351,4 +352,41 @@ pub(super) fn told_values(
     values.sort_unstable();
     values.dedup();
     Ok(values)
+}
+
+/// What visible events that are `known`, by raw position, come to if they are taken in the order of their times.
+pub(super) fn told_folded(
+    rows: &dyn Rows,
+    member: MemberNo,
+    fragments: &[IdentNo],
+    name: &str,
+    scope: &Scope,
+    known: &dyn Fn(Position) -> bool,
+) -> Result<Option<Told>, RowsError> {
+    let mut tellings = Vec::new();
+    let mut walk = Walk::new(rows, member, fragments, None, None);
+    while let Some((place, line)) = walk.next()? {
+        let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
+        if !scope.sees(line.brand) || !known(suffix.position) {
+            continue;
+        }
+        let operation = line.operation();
+        let value = match line.attributes().iter().find(|(told, _)| **told == *name) {
+            _ if operation == Operation::Delete && clears(name) => Value::Cleared,
+            Some((_, value)) if operation.takes(value) => value.clone(),
+            _ => continue,
+        };
+        let told = Told {
+            value,
+            time: suffix.time,
+            position: suffix.position,
+            source: line.source,
+        };
+        tellings.push((operation, told));
+        // What is older makes no difference.
+        if matches!(operation, Operation::Set | Operation::Delete) {
+            break;
+        }
+    }
+    Ok(fold(tellings.into_iter().rev()))
 }

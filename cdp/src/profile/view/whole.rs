@@ -3,15 +3,15 @@
 //! One reader for one member and one for all of them, by the same rules as [`super::member_view`] has for the widest scope.
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{MemberNo, Position, Scope, ShardId, Time};
+use actors::model::{IdentNo, MemberNo, Position, Scope, ShardId, Time};
 use bytes::Bytes;
 
 use super::member::fragments;
-use super::timeline::told_values;
+use super::timeline::{told_folded, told_values};
 use super::walk::{Walk, foreign};
 use super::{scan, scan_from};
 use crate::definition::{AttributeSchema, Survivorship};
-use crate::profile::attribute::{Attribute, Facts, Resolved, Told};
+use crate::profile::attribute::{Attribute, Facts, Operation, Resolved, Told};
 use crate::profile::row::{Suffix, TimelineRow};
 use crate::profile::{Cell, Value, row};
 
@@ -87,10 +87,30 @@ fn resolve(
                 }
                 Value::List(told)
             }
+            Resolved::FoldTimeline => {
+                let fragments = fragments(rows, member)?;
+                match folded(rows, member, &fragments, &name, &|_| true)? {
+                    Some(value) => value,
+                    None => continue,
+                }
+            }
         };
         values.push((name, value));
     }
     Ok(values)
+}
+
+fn folded(
+    rows: &dyn Rows,
+    member: MemberNo,
+    fragments: &[IdentNo],
+    name: &str,
+    known: &dyn Fn(Position) -> bool,
+) -> Result<Option<Value>, RowsError> {
+    let all = Scope::installation();
+    let told = told_folded(rows, member, fragments, name, &all, known)?;
+    let value = told.map(|told| told.value);
+    Ok(value.filter(|value| *value != Value::Cleared))
 }
 
 /// Facts of all brands together, by name.
@@ -120,26 +140,40 @@ pub fn attributes_as_told(
     while let Some((place, line)) = walk.next()? {
         let suffix = Suffix::from_bytes(&place.0).ok_or_else(foreign)?;
         each(suffix.time, &line);
-        if line.attributes().is_empty() || !known(suffix.position) {
+        if !line.changes_attributes() || !known(suffix.position) {
+            continue;
+        }
+        let telling = |value| Told {
+            value,
+            time: suffix.time,
+            position: suffix.position,
+            source: line.source,
+        };
+        let operation = line.operation();
+        if operation == Operation::Delete {
+            whole.delete_all(line.brand, telling(Value::Cleared))?;
             continue;
         }
         for (name, value) in line.attributes() {
-            let told = Told {
-                value: value.clone(),
-                time: suffix.time,
-                position: suffix.position,
-                source: line.source,
-            };
+            if !operation.takes(value) {
+                continue;
+            }
+            let told = telling(value.clone());
             let union = schema
                 .get(name)
                 .is_some_and(|it| it.survivorship == Survivorship::Union);
-            whole.tell(name, line.brand, Facts::once(told, union))?;
+            whole.tell(name, line.brand, Facts::done(operation, told, union))?;
         }
     }
     let mut values = Attributes::new();
     for (name, facts) in together(whole)? {
-        if let Resolved::Value(told) = facts.resolve(schema.get(&name)) {
-            values.push((name, told.value));
+        match facts.resolve(schema.get(&name)) {
+            Resolved::Value(told) => values.push((name, told.value)),
+            Resolved::FoldTimeline => {
+                let value = folded(rows, member, &fragments, &name, known)?;
+                values.extend(value.map(|value| (name, value)));
+            }
+            Resolved::Absent | Resolved::FromTimeline(_) => {}
         }
     }
     Ok(values)
