@@ -1,0 +1,445 @@
+//! Segments over HTTP: counts while a rule is edited, entering and leaving live and by the clock, merges, edits, kill -9.
+
+use serde_json::{Value, json};
+use tests::http::query;
+use tests::{Options, Sandbox, wait};
+
+/// A server whose clock stands still at noon of 2026-11-22 in Shanghai.
+fn start() -> (Sandbox, String) {
+    let sandbox = Sandbox::start_with(Options::default().arg("--manual-clock"));
+    set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+    let key = sandbox.source("segments");
+    (sandbox, key)
+}
+
+fn set_clock(sandbox: &Sandbox, now: &str) {
+    let put = sandbox
+        .http()
+        .json("PUT", "/api/v1/clock", &json!({ "now": now }));
+    put.ok("the clock can be set");
+}
+
+/// Identify and track over the Segment API, as an SDK sends them.
+fn sdk(sandbox: &Sandbox, key: &str, batch: Value) -> String {
+    let answer = sandbox
+        .sender(key)
+        .post_ok("/v1/batch", &json!({ "batch": batch }));
+    answer.token().to_owned()
+}
+
+fn identify(id: u32, user: &str, traits: Value) -> Value {
+    json!({"type": "identify", "messageId": format!("i{id}"), "userId": user, "traits": traits,
+        "timestamp": "2026-11-22T11:00:00+08:00"})
+}
+
+fn paid(id: u32, user: &str, at: &str, amount: u32) -> Value {
+    json!({"type": "track", "messageId": format!("t{id}"), "userId": user, "event": "paid",
+        "timestamp": at, "properties": {"amount": amount, "sku": format!("S{}", amount % 2)}})
+}
+
+fn preview(sandbox: &Sandbox, rule: &Value, after: &str) -> Value {
+    let http = sandbox.http();
+    let path = format!("/api/v1/segments/preview?after={after}");
+    wait::until("the history of a rule", || {
+        let answer = http.json("POST", &path, &json!({ "rule": rule }));
+        match answer.status {
+            503 => None,
+            _ => Some(answer.ok("a preview").value()),
+        }
+    })
+}
+
+fn segment(sandbox: &Sandbox, name: &str, rule: &Value) -> u64 {
+    let made = sandbox
+        .http()
+        .post_ok("/api/v1/segments", &json!({"name": name, "rule": rule}));
+    let id = made.value()["id"].as_u64().expect("a number");
+    serving(sandbox, id);
+    id
+}
+
+/// Waits until the newest rule of a segment is at work.
+fn serving(sandbox: &Sandbox, id: u64) {
+    let http = sandbox.http();
+    wait::until("a segment to be computed", || {
+        let segment = http.read(&format!("/api/v1/segments/{id}"));
+        (segment["building"] == false).then_some(())
+    });
+}
+
+fn members(sandbox: &Sandbox, id: u64, after: &str) -> Vec<String> {
+    let path = format!("/api/v1/segments/{id}/members?limit=2&after={after}");
+    let all = sandbox.http().list(&path);
+    all.iter()
+        .map(|member| member["id"].as_str().expect("an id").to_owned())
+        .collect()
+}
+
+fn id_of(sandbox: &Sandbox, identifier: &str, after: &str) -> String {
+    let member = sandbox.member(identifier, after);
+    member["id"].as_str().expect("an id").to_owned()
+}
+
+/// Names of the segments that a member is in, and its changes, oldest first.
+fn person(sandbox: &Sandbox, id: &str, after: &str) -> (Vec<String>, Vec<String>) {
+    let http = sandbox.http();
+    let whole = http.read(&format!("/api/v1/members/{id}/360?after={after}"));
+    let segments = whole["segments"].as_array().expect("a list");
+    let segments = segments
+        .iter()
+        .map(|it| it["name"].as_str().unwrap().into());
+    let path = format!(
+        "/api/v1/members/{id}/events?kind={}",
+        query("segment_entered,segment_left")
+    );
+    let mut changes: Vec<String> = http
+        .list(&path)
+        .iter()
+        .map(|it| {
+            let rebuilt = it["segment"]["rebuilt"] == true;
+            let kind = it["kind"].as_str().expect("a kind");
+            format!("{kind}{}", if rebuilt { " rebuilt" } else { "" })
+        })
+        .collect();
+    changes.reverse();
+    (segments.collect(), changes)
+}
+
+#[test]
+fn a_table_of_rules_counts_and_explains_the_same() {
+    let (sandbox, key) = start();
+    let mut batch = Vec::new();
+    for n in 0..12u32 {
+        let city = ["上海", "北京", "广州"][n as usize % 3];
+        batch.push(identify(
+            n,
+            &format!("u{n}"),
+            json!({"city": city, "age": 20 + n}),
+        ));
+        for day in 0..n % 4 {
+            let at = format!("2026-11-{:02}T10:00:00+08:00", 22 - day);
+            batch.push(paid(100 + n * 10 + day, &format!("u{n}"), &at, 10 + n));
+        }
+    }
+    let token = sdk(&sandbox, &key, json!(batch));
+    let city = json!({"attr": "city", "op": "eq", "value": "上海"});
+    let bought = json!({"event": "paid", "agg": "count", "op": "gte", "value": 2, "within": "7d"});
+    let table = [
+        (json!({"and": []}), 12),
+        (json!({"or": []}), 0),
+        (city.clone(), 4),
+        (json!({"not": city.clone()}), 8),
+        (json!({"attr": "age", "op": "gte", "value": 30}), 2),
+        (bought.clone(), 6),
+        (json!({"and": [city.clone(), bought.clone()]}), 2),
+        (
+            json!({"event": "paid", "agg": "sum", "field": "amount", "op": "eq", "value": 0}),
+            3,
+        ),
+        (
+            json!({"event": "paid", "op": "lt", "value": 1, "within": "2d"}),
+            3,
+        ),
+        (json!("city = \"上海\""), 4),
+    ];
+    let everybody = sandbox
+        .http()
+        .list(&format!("/api/v1/members?limit=100&after={token}"));
+    assert_eq!(everybody.len(), 12);
+    for (rule, wanted) in table {
+        let seen = preview(&sandbox, &rule, &token);
+        assert_eq!(seen["count"], wanted, "{rule}: {seen}");
+        assert_eq!(
+            seen["clauses"].as_array().unwrap().last().unwrap()["count"],
+            wanted
+        );
+        let mut holds = 0;
+        for member in &everybody {
+            let id = member["id"].as_str().unwrap();
+            let path = format!("/api/v1/members/{id}/explain?after={token}");
+            let told = sandbox
+                .http()
+                .post_ok(&path, &json!({ "rule": rule }))
+                .value();
+            holds += u32::from(told["holds"] == true);
+        }
+        assert_eq!(holds, wanted, "{rule}, one by one");
+    }
+    let spread = sandbox.http().post_ok(
+        &format!("/api/v1/segments/distribution?after={token}"),
+        &json!({"attribute": "city", "rule": {"not": city}}),
+    );
+    let spread = spread.value();
+    assert_eq!(
+        (&spread["distinct"], &spread["present"]),
+        (&json!(2), &json!(8)),
+        "{spread}"
+    );
+    // What cannot be right is refused with a place.
+    let wrong = json!({"rule": {"and": [{"attr": "age", "op": "abouts", "value": 1}]}});
+    let refused = sandbox
+        .http()
+        .json("POST", "/api/v1/segments/preview", &wrong);
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "rule_invalid")
+    );
+}
+
+#[test]
+fn members_enter_leave_merge_and_come_apart() {
+    let (sandbox, key) = start();
+    let token = sdk(
+        &sandbox,
+        &key,
+        json!([
+            identify(1, "a", json!({"city": "上海"})),
+            identify(2, "b", json!({"city": "北京"})),
+            identify(3, "c", json!({"city": "上海"})),
+            paid(1, "a", "2026-11-22T10:00:00+08:00", 5),
+            paid(2, "b", "2026-11-22T10:00:00+08:00", 5),
+        ]),
+    );
+    let (a, b, c) = (
+        id_of(&sandbox, "user_id:a", &token),
+        id_of(&sandbox, "user_id:b", &token),
+        id_of(&sandbox, "user_id:c", &token),
+    );
+    let shanghai = segment(
+        &sandbox,
+        "Shanghai",
+        &json!({"attr": "city", "op": "eq", "value": "上海"}),
+    );
+    let twice = segment(
+        &sandbox,
+        "Twice",
+        &json!({"event": "paid", "op": "gte", "value": 2, "within": "7d"}),
+    );
+    let in_shanghai = members(&sandbox, shanghai, &token);
+    assert_eq!(in_shanghai.len(), 2);
+    assert!(in_shanghai.contains(&a) && in_shanghai.contains(&c));
+    assert_eq!(
+        person(&sandbox, &a, &token),
+        (
+            vec!["Shanghai".into()],
+            vec!["segment_entered rebuilt".into()]
+        )
+    );
+
+    // Live, within the wait for a token.
+    let token = sdk(
+        &sandbox,
+        &key,
+        json!([
+            identify(4, "a", json!({"city": "广州"})),
+            identify(5, "b", json!({"city": "上海"})),
+        ]),
+    );
+    // Told at the same instant as before: what stands later in the log wins.
+    assert_eq!(members(&sandbox, shanghai, &token).len(), 2);
+    let (segments, changes) = person(&sandbox, &a, &token);
+    assert!(segments.is_empty(), "{segments:?}");
+    assert_eq!(changes, ["segment_entered rebuilt", "segment_left"]);
+    assert_eq!(person(&sandbox, &b, &token).1, ["segment_entered"]);
+    let overlap = sandbox.http().post_ok(
+        &format!("/api/v1/segments/overlap?after={token}"),
+        &json!({"segments": [shanghai, twice]}),
+    );
+    let overlap = overlap.value();
+    assert_eq!(
+        (&overlap["union"], &overlap["intersection"]),
+        (&json!(2), &json!(0))
+    );
+
+    // Two who bought once are one who bought twice.
+    let named = json!([{"message_id": "link", "type": "track", "name": "login",
+        "time": "2026-11-22T11:30:00+08:00", "identifiers": ["user_id:a", "phone:13800000001"]},
+        {"message_id": "link2", "type": "track", "name": "login",
+        "time": "2026-11-22T11:31:00+08:00", "identifiers": ["openid@wx:o1", "phone:13800000001"]},
+        {"message_id": "buy", "type": "track", "name": "paid",
+        "time": "2026-11-22T11:32:00+08:00", "identifiers": ["openid@wx:o1"]}]);
+    let token = sandbox.send(&key, &named);
+    assert_eq!(members(&sandbox, twice, &token), [a.clone()]);
+    let why = sandbox.http().read(&format!(
+        "/api/v1/members/{a}/explain?segment={twice}&after={token}"
+    ));
+    assert_eq!(
+        (&why["holds"], &why["member_of"]),
+        (&json!(true), &json!(true)),
+        "{why}"
+    );
+    let apart = sandbox.http().post_ok(
+        &format!("/api/v1/members/{a}/unmerge"),
+        &json!({"identifiers": ["phone:+8613800000001"], "reason": "somebody else's"}),
+    );
+    assert_eq!(
+        members(&sandbox, twice, apart.token()),
+        Vec::<String>::new()
+    );
+    let why = sandbox.http().read(&format!(
+        "/api/v1/members/{a}/explain?segment={twice}&after={}",
+        apart.token()
+    ));
+    assert_eq!(
+        (&why["holds"], &why["member_of"]),
+        (&json!(false), &json!(false)),
+        "{why}"
+    );
+}
+
+#[test]
+fn the_clock_alone_moves_members() {
+    let (sandbox, key) = start();
+    let token = sdk(
+        &sandbox,
+        &key,
+        json!([
+            identify(1, "a", json!({})),
+            paid(1, "a", "2026-11-16T11:00:00+08:00", 5),
+            paid(2, "a", "2026-11-22T11:00:00+08:00", 5),
+        ]),
+    );
+    let week = segment(
+        &sandbox,
+        "week",
+        &json!({"event": "paid", "op": "gte", "value": 2, "within": "7d"}),
+    );
+    let quiet = segment(
+        &sandbox,
+        "quiet",
+        &json!({"event": "paid", "op": "eq", "value": 0, "within": "24h"}),
+    );
+    for (now, in_week, in_quiet) in [
+        ("2026-11-22T23:59:59.999+08:00", 1, 0),
+        ("2026-11-23T00:00:00+08:00", 0, 0),
+        ("2026-11-23T11:00:00+08:00", 0, 0),
+        ("2026-11-23T11:00:00.001+08:00", 0, 1),
+    ] {
+        set_clock(&sandbox, now);
+        assert_eq!(members(&sandbox, week, &token).len(), in_week, "{now}");
+        assert_eq!(members(&sandbox, quiet, &token).len(), in_quiet, "{now}");
+    }
+    let a = id_of(&sandbox, "user_id:a", &token);
+    let (segments, changes) = person(&sandbox, &a, &token);
+    assert_eq!(segments, ["quiet"]);
+    assert_eq!(changes.last().map(String::as_str), Some("segment_entered"));
+}
+
+#[test]
+fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
+    let (mut sandbox, key) = start();
+    let mut batch = Vec::new();
+    for n in 0..40u32 {
+        let city = ["上海", "北京"][n as usize % 2];
+        batch.push(identify(n, &format!("u{n}"), json!({ "city": city })));
+        if n < 10 {
+            batch.push(paid(
+                2 * n,
+                &format!("u{n}"),
+                "2026-11-22T10:00:00+08:00",
+                5,
+            ));
+            batch.push(paid(
+                2 * n + 1,
+                &format!("u{n}"),
+                "2026-11-22T10:30:00+08:00",
+                5,
+            ));
+        }
+    }
+    let token = sdk(&sandbox, &key, json!(batch));
+    let id = segment(
+        &sandbox,
+        "edited",
+        &json!({"attr": "city", "op": "eq", "value": "上海"}),
+    );
+    assert_eq!(members(&sandbox, id, &token).len(), 20);
+    let twice = json!({"rule": {"event": "paid", "op": "gte", "value": 2, "within": "30d"}});
+    let path = format!("/api/v1/segments/{id}");
+    sandbox.http().json("PATCH", &path, &twice).ok("an edit");
+    let count = |sandbox: &Sandbox| {
+        let path = format!("/api/v1/segments/{id}/count");
+        sandbox.http().read(&path)["count"]
+            .as_u64()
+            .expect("a count")
+    };
+    wait::until("the new rule", || match count(&sandbox) {
+        20 => None,
+        10 => Some(()),
+        mixed => panic!("{mixed} members"),
+    });
+    serving(&sandbox, id);
+
+    // Killed right after an edit, while its history is read or its changes are told: the end is the same.
+    for (round, rule, wanted) in [
+        (
+            0,
+            json!({"event": "paid", "agg": "sum", "field": "amount", "op": "gte", "value": 10, "within": "60d"}),
+            10,
+        ),
+        (
+            1,
+            json!({"not": {"event": "paid", "op": "gte", "value": 1}}),
+            30,
+        ),
+    ] {
+        sandbox
+            .http()
+            .json("PATCH", &path, &json!({ "rule": rule }))
+            .ok("an edit");
+        sandbox.kill9();
+        sandbox.boot();
+        set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        serving(&sandbox, id);
+        let now = members(&sandbox, id, &token);
+        assert_eq!(now.len(), wanted, "round {round}");
+        // Every member's timeline alternates: what it says last is what the segment says.
+        for n in 0..40 {
+            let member = id_of(&sandbox, &format!("user_id:u{n}"), &token);
+            let (held, changes) = person(&sandbox, &member, &token);
+            let entered: Vec<bool> = changes
+                .iter()
+                .map(|it| it.starts_with("segment_entered"))
+                .collect();
+            assert!(
+                entered.windows(2).all(|pair| pair[0] != pair[1]),
+                "{changes:?}"
+            );
+            assert_eq!(
+                entered.last().copied().unwrap_or(false),
+                now.contains(&member)
+            );
+            assert_eq!(!held.is_empty(), now.contains(&member));
+        }
+    }
+
+    // Killed between live changes: each is told once.
+    let mut tokens = token;
+    for round in 0..3u32 {
+        let city = json!({"event": "paid", "op": "eq", "value": 0});
+        sandbox
+            .http()
+            .json("PATCH", &path, &json!({ "rule": city }))
+            .ok("an edit");
+        let user = format!("u{}", 20 + round);
+        tokens = sdk(
+            &sandbox,
+            &key,
+            json!([paid(500 + round, &user, "2026-11-22T11:59:00+08:00", 1)]),
+        );
+        sandbox.kill9();
+        sandbox.boot();
+        set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        let member = id_of(&sandbox, &format!("user_id:{user}"), &tokens);
+        serving(&sandbox, id);
+        let (held, changes) = person(&sandbox, &member, &tokens);
+        assert!(held.is_empty(), "{held:?}");
+        assert!(
+            changes
+                .last()
+                .is_some_and(|it| it.starts_with("segment_left")),
+            "{changes:?}"
+        );
+    }
+    assert_eq!(members(&sandbox, id, &tokens).len(), 27);
+}
