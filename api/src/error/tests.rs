@@ -19,7 +19,7 @@ fn sources(folder: &Path, out: &mut Vec<PathBuf>) {
 fn fault_codes() -> BTreeSet<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut files = Vec::new();
-    for part in ["actors", "ingest", "cdp", "pipelines"] {
+    for part in ["actors", "ingest", "cdp", "query", "pipelines"] {
         sources(&root.join(part).join("src"), &mut files);
     }
     let mut codes = BTreeSet::new();

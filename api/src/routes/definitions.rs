@@ -467,8 +467,6 @@ async fn publish(
     body: String,
     base: Option<i64>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
-    // Version 0 is what is shipped: the registry has nothing yet, and says so by having no version.
-    let base = base.filter(|version| *version > 0);
     let (version, token): (i64, Token) = shared.publish(caller, kind, body, base).await?;
     Ok(Written::changed(token, VersionAnswer { version }))
 }
