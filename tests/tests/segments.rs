@@ -259,7 +259,7 @@ fn members_enter_leave_merge_and_come_apart() {
         {"message_id": "buy", "type": "track", "name": "paid",
         "time": "2026-11-22T11:32:00+08:00", "identifiers": ["openid@wx:o1"]}]);
     let token = sandbox.send(&key, &named);
-    assert_eq!(members(&sandbox, twice, &token), [a.clone()]);
+    assert_eq!(members(&sandbox, twice, &token), std::slice::from_ref(&a));
     let why = sandbox.http().read(&format!(
         "/api/v1/members/{a}/explain?segment={twice}&after={token}"
     ));
