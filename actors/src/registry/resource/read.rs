@@ -1,6 +1,7 @@
 //! Reading single resources, their versions, and who uses them.
 
 use sqlx::Row;
+use sqlx::any::AnyRow;
 
 use super::super::{Page, Registry, RegistryError, page};
 use super::{Item, ResourceChanged, ResourceKind, item_of};
@@ -23,6 +24,14 @@ pub struct ItemVersion {
     pub by: String,
 }
 
+/// The resource of a row, unless there is none or `scope` hides it: both are answered alike.
+fn visible(row: Option<&AnyRow>, scope: &Scope, kind: ResourceKind) -> Result<Item, RegistryError> {
+    match row.map(item_of).transpose()? {
+        Some(item) if scope.sees(item.brand) => Ok(item),
+        _ => Err(RegistryError::NotFound(kind.name)),
+    }
+}
+
 impl Registry {
     /// One resource.
     pub async fn resource_get(
@@ -36,10 +45,7 @@ impl Registry {
             .bind(id)
             .fetch_optional(&self.db.reader)
             .await?;
-        match row.as_ref().map(item_of).transpose()? {
-            Some(item) if scope.sees(item.brand) => Ok(item),
-            _ => Err(RegistryError::NotFound(kind.name)),
-        }
+        visible(row.as_ref(), scope, kind)
     }
 
     /// The resource that others refer to in this way.
@@ -54,10 +60,7 @@ impl Registry {
             .bind(handle)
             .fetch_optional(&self.db.reader)
             .await?;
-        match row.as_ref().map(item_of).transpose()? {
-            Some(item) if scope.sees(item.brand) => Ok(item),
-            _ => Err(RegistryError::NotFound(kind.name)),
-        }
+        visible(row.as_ref(), scope, kind)
     }
 
     /// Everything of a kind, by number: for engines, which hold all of it in memory anyway.
