@@ -1,0 +1,17 @@
+//! The whole-product tests, one file per promise, in one binary: `cargo test -p tests --test product sdk::` runs one file.
+
+mod backup;
+mod bad_input;
+mod crash;
+mod effects;
+mod faults;
+mod files;
+mod fuzz;
+mod lake;
+mod members;
+mod orders;
+mod power_cut;
+mod sdk;
+mod segments;
+mod sensors;
+mod tidy;
