@@ -10,6 +10,6 @@ mod world;
 
 pub use cluster::Cluster;
 pub use log::SimLog;
-pub use random::Random;
+pub use random::{Random, seeds};
 pub use store::SimStore;
 pub use world::{Faults, World};

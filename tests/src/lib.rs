@@ -18,6 +18,7 @@ pub mod need;
 pub mod proxy;
 pub mod receiver;
 pub mod sandbox;
+pub mod script;
 pub mod tools;
 pub mod wait;
 
@@ -26,6 +27,7 @@ pub use journal::Journal;
 pub use load::{Load, Plan};
 pub use receiver::Receiver;
 pub use sandbox::{Options, Sandbox};
+pub use script::Script;
 
 /// How often a test repeats: `ci` in every run, `soak` with `make soak` (`TRIBUTARY_SOAK=1`), or what
 /// `TRIBUTARY_ROUNDS` says.

@@ -1,16 +1,14 @@
 //! The published SDKs, unmodified: every event is delivered exactly once, whatever happens to the server meanwhile.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 use tests::need::{self, Missing};
-use tests::{Options, Sandbox, tools};
+use tests::{Options, Sandbox, Script, script};
 
 /// Events of one run: a dozen batches of fifty.
 const EVENTS: usize = 600;
@@ -47,68 +45,12 @@ const RUDDER_JS: Sdk = Sdk {
 
 fn python(script: &str) -> Result<Command, Missing> {
     let modules = ["segment.analytics.client", "rudderstack.analytics.client"];
-    let mut command = Command::new(tools::python(&modules)?);
-    // The script's folder is on the path; caches beside the sources are not wanted.
-    command
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .arg(tools::script(script));
-    Ok(command)
+    script::python(&modules, script)
 }
 
 fn node(script: &str) -> Result<Command, Missing> {
     let packages = ["@segment/analytics-node", "@rudderstack/rudder-sdk-node"];
-    let folder: PathBuf = tools::node(&packages)?;
-    let mut command = Command::new("node");
-    command.env("SDK_FOLDER", folder).arg(tools::script(script));
-    Ok(command)
-}
-
-/// A running script.
-struct Client {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Client {
-    fn start(mut command: Command, sandbox: &Sandbox, key: &str, options: &[&str]) -> Client {
-        let mut child = command
-            .args([&sandbox.base(), key, &EVENTS.to_string()])
-            .args(options)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the tool was there a moment ago");
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
-        Client { child, out }
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("it prints UTF-8");
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the script printed {line:?}"))
-    }
-
-    fn go_on(&mut self) {
-        let stdin = self.child.stdin.as_mut().expect("it is piped");
-        stdin.write_all(b"\n").expect("the script waits for it");
-    }
-
-    /// The SDK says that all was delivered.
-    fn delivered(&mut self) {
-        let last = self.line();
-        assert_eq!(last["sent"], EVENTS, "{last}");
-        assert_eq!(last["errors"], serde_json::json!([]), "the SDK gave up");
-        assert!(self.child.wait().expect("it is our child").success());
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // After `delivered` it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    script::node(&packages, script)
 }
 
 /// Exactly the events of the script, once each, and what identify said.
@@ -145,7 +87,7 @@ fn delivers(test: &str, sdk: &Sdk) {
     };
     let sandbox = Sandbox::start();
     let key = sandbox.source("sdk");
-    Client::start(command, &sandbox, &key, sdk.options).delivered();
+    Script::start(command, &sandbox.base(), &key, EVENTS, sdk.options).delivered(EVENTS);
     check(&sandbox, sdk);
 }
 
@@ -158,7 +100,7 @@ fn survives_a_kill(test: &str, sdk: &Sdk) {
     let key = sandbox.source("sdk");
     let address = sandbox.base().replace("http://", "");
     let options = [sdk.options, &["pause"]].concat();
-    let mut client = Client::start(command, &sandbox, &key, &options);
+    let mut client = Script::start(command, &sandbox.base(), &key, EVENTS, &options);
     assert_eq!(client.line()["half"], true);
     sandbox.kill9();
     {
@@ -168,7 +110,7 @@ fn survives_a_kill(test: &str, sdk: &Sdk) {
         drop(impostor.accept().expect("the SDK tries"));
     }
     sandbox.boot();
-    client.delivered();
+    client.delivered(EVENTS);
     check(&sandbox, sdk);
 }
 
@@ -206,17 +148,17 @@ fn survives_429(test: &str, sdk: &Sdk) {
     tests::wait::until("the server to be full", || {
         full.load(Ordering::Acquire).then_some(())
     });
-    let mut client = Client::start(command, &sandbox, &key, sdk.options);
+    let mut client = Script::start(command, &sandbox.base(), &key, EVENTS, sdk.options);
     let http = sandbox.http();
     let told = tests::wait::until("the SDK to be told to slow down", || {
         let told = told_to_slow_down(&http.get("/metrics").text());
-        let ended = client.child.try_wait().expect("it is our child").is_some();
+        let ended = client.ended();
         (told || ended).then_some(told)
     });
     stop.store(true, Ordering::Release);
     other.join().expect("the other sender is valid, too");
     assert!(told, "the SDK was through before: the test proves nothing");
-    client.delivered();
+    client.delivered(EVENTS);
     check(&sandbox, sdk);
 }
 

@@ -2,89 +2,26 @@
 //! server meanwhile; ids become people by the three modes of ID-Mapping.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::process::Command;
 
 use serde_json::{Value, json};
 use tests::need::{self, Missing};
 use tests::proxy::LossyProxy;
-use tests::{Sandbox, http, tools};
+use tests::{Sandbox, Script, http, script};
 
 /// Events of one run: some batches of fifty.
 const EVENTS: usize = 300;
 
 fn python() -> Result<Command, Missing> {
-    let mut command = Command::new(tools::python(&["sensorsanalytics"])?);
-    command
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .arg(tools::script("with_sensors.py"));
-    Ok(command)
-}
-
-fn node(package: &str, script: &str) -> Result<Command, Missing> {
-    let folder = tools::node(&[package])?;
-    let mut command = Command::new("node");
-    // The SDKs of mini-programs and the web write wall clocks: of the installation's zone, as phones there do.
-    command
-        .env("TZ", "Asia/Shanghai")
-        .env("SDK_FOLDER", folder)
-        .arg(tools::script(script));
-    Ok(command)
+    script::python(&["sensorsanalytics"], "with_sensors.py")
 }
 
 fn node_sdk() -> Result<Command, Missing> {
-    node("sa-sdk-node", "with_sensors.mjs")
+    script::node(&["sa-sdk-node"], "with_sensors.mjs")
 }
 
 fn mini_sdk() -> Result<Command, Missing> {
-    node("sa-sdk-miniprogram", "with_sensors_mini.mjs")
-}
-
-/// A running script.
-struct Client {
-    child: Child,
-    out: BufReader<ChildStdout>,
-}
-
-impl Client {
-    fn start(mut command: Command, base: &str, key: &str, events: usize, rest: &[&str]) -> Client {
-        let mut child = command
-            .args([base, key, &events.to_string()])
-            .args(rest)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the tool was there a moment ago");
-        let out = BufReader::new(child.stdout.take().expect("it is piped"));
-        Client { child, out }
-    }
-
-    fn line(&mut self) -> Value {
-        let mut line = String::new();
-        self.out.read_line(&mut line).expect("it prints UTF-8");
-        serde_json::from_str(&line).unwrap_or_else(|_| panic!("the script printed {line:?}"))
-    }
-
-    fn go_on(&mut self) {
-        let stdin = self.child.stdin.as_mut().expect("it is piped");
-        stdin.write_all(b"\n").expect("the script waits for it");
-    }
-
-    /// The last line of a script that ended well.
-    fn end(&mut self) -> Value {
-        let last = self.line();
-        assert!(self.child.wait().expect("it is our child").success());
-        last
-    }
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        // After `end` it is gone already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    script::node(&["sa-sdk-miniprogram"], "with_sensors_mini.mjs")
 }
 
 /// Makes a source in a mode of ID-Mapping.
@@ -161,7 +98,7 @@ fn python_delivers_every_type_once_though_answers_are_lost_and_the_server_is_kil
     let mut sandbox = Sandbox::start();
     let (_, key) = source(&sandbox, "1.0", &[]);
     let proxy = LossyProxy::start(&sandbox.base(), 3);
-    let mut client = Client::start(command, proxy.base(), &key, EVENTS, &["pause"]);
+    let mut client = Script::start(command, proxy.base(), &key, EVENTS, &["pause"]);
     assert_eq!(client.line()["half"], true);
     sandbox.kill9();
     client.go_on();
@@ -197,7 +134,7 @@ fn node_is_acknowledged_what_is_there_once() {
     };
     let mut sandbox = Sandbox::start();
     let (_, key) = source(&sandbox, "1.0", &[]);
-    let mut client = Client::start(command, &sandbox.base(), &key, 60, &["pause"]);
+    let mut client = Script::start(command, &sandbox.base(), &key, 60, &["pause"]);
     let half = client.line();
     assert_eq!(half["acknowledged"], 31, "{half}");
     sandbox.kill9();
@@ -229,7 +166,7 @@ fn mini_program_delivers_every_type_in_urls() {
     };
     let sandbox = Sandbox::start();
     let (_, key) = source(&sandbox, "3.0", &[]);
-    let mut client = Client::start(command, &sandbox.base(), &key, 40, &[]);
+    let mut client = Script::start(command, &sandbox.base(), &key, 40, &[]);
     assert_eq!(client.end()["errors"], json!([]));
     check_mini(&sandbox, 40);
     let log = sandbox.log();
@@ -248,7 +185,7 @@ fn mini_program_in_batches_loses_nothing() {
     let (_, key) = source(&sandbox, "3.0", &[]);
     let proxy = LossyProxy::start(&sandbox.base(), 2);
     let options = ["batch", "pause"];
-    let mut client = Client::start(command, proxy.base(), &key, EVENTS, &options);
+    let mut client = Script::start(command, proxy.base(), &key, EVENTS, &options);
     assert_eq!(client.line()["half"], true);
     sandbox.kill9();
     client.go_on();
@@ -284,8 +221,7 @@ fn check_mini(sandbox: &Sandbox, count: usize) {
 }
 
 fn web(test: &str, how: &str, count: usize, kill: bool) {
-    let command =
-        tools::node(&["jsdom"]).and_then(|_| node("sa-sdk-javascript", "with_sensors_web.mjs"));
+    let command = script::node(&["jsdom", "sa-sdk-javascript"], "with_sensors_web.mjs");
     let Some(command) = need::or_skip(test, command) else {
         return;
     };
@@ -297,7 +233,7 @@ fn web(test: &str, how: &str, count: usize, kill: bool) {
         base = proxy.base().to_owned();
     }
     let options: &[&str] = if kill { &[how, "pause"] } else { &[how] };
-    let mut client = Client::start(command, &base, &key, count, options);
+    let mut client = Script::start(command, &base, &key, count, options);
     if kill {
         assert_eq!(client.line()["half"], true);
         sandbox.kill9();
@@ -344,7 +280,7 @@ fn call(sandbox: &Sandbox, key: &str, mode: &[&str], calls: &Value) -> Option<Va
     let command = python().ok()?;
     let calls = calls.to_string();
     let options = [mode, &["calls", &calls]].concat();
-    let last = Client::start(command, &sandbox.base(), key, 0, &options).end();
+    let last = Script::start(command, &sandbox.base(), key, 0, &options).end();
     sandbox.stats();
     Some(last["errors"].clone())
 }
@@ -524,7 +460,7 @@ fn debug_says_what_is_wrong_and_dry_run_keeps_nothing() {
         "{stats}"
     );
     if let Some(command) = need::or_skip(test, node_sdk()) {
-        Client::start(command, &sandbox.base(), &key, 3, &["dryRun"]).end();
+        Script::start(command, &sandbox.base(), &key, 3, &["dryRun"]).end();
         assert_eq!(sandbox.stats()["received"], 1);
     }
 }

@@ -29,3 +29,24 @@ impl Random {
         self.below(100) < percent
     }
 }
+
+/// The seeds that a simulation plays: `usual` of them from 0, `soak` with `make soak` (`TRIBUTARY_SOAK=1`), or what
+/// `TRIBUTARY_SEEDS` says, as a number or as `from..to`.
+///
+/// ```no_run
+/// for seed in actors::testkit::seeds(20, 10_000) {
+///     println!("again with TRIBUTARY_SEEDS={seed}..{}", seed + 1);
+/// }
+/// ```
+pub fn seeds(usual: u64, soak: u64) -> std::ops::Range<u64> {
+    let told = std::env::var("TRIBUTARY_SEEDS").unwrap_or_default();
+    let range = match told.split_once("..") {
+        Some((from, to)) => from.parse().ok().zip(to.parse().ok()),
+        None => told.parse().ok().map(|count| (0, count)),
+    };
+    match range {
+        Some((from, to)) => from..to,
+        None if std::env::var_os("TRIBUTARY_SOAK").is_some() => 0..soak,
+        None => 0..usual,
+    }
+}

@@ -10,7 +10,7 @@ use crate::machine::{Machines, Made, Personal, Timer};
 use crate::model::{IdentNo, ShardId};
 use crate::raw::{CONTROL, RawRecord};
 use crate::seal::TestSealer;
-use crate::testkit::{Cluster, Faults, SimStore, World};
+use crate::testkit::{Cluster, Faults, SimStore, World, seeds};
 
 const SEEN: Space = Space(0x20);
 const TOTAL: Space = Space(0x40);
@@ -245,11 +245,7 @@ fn i1_every_acknowledged_event_counts_once_without_faults() {
 
 #[test]
 fn row_24_i1_i2_i3_hold_under_crashes_duplicates_full_disks_and_clock_jumps() {
-    let seeds = std::env::var("TRIBUTARY_SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(200);
-    for seed in 1_000..1_000 + seeds {
+    for seed in seeds(200, 10_000) {
         check(seed, Faults::SOME, 13);
     }
 }
@@ -434,12 +430,8 @@ fn i3_a_receiver_drops_what_it_heard_and_stops_at_a_gap() {
 /// Owners that were replaced go on deciding; relays repeat themselves; replies are lost. Every event counts once.
 #[test]
 fn row_17_18_i4_zombies_write_and_nobody_reads_it() {
-    let seeds = std::env::var("TRIBUTARY_SEEDS")
-        .ok()
-        .and_then(|n| n.parse().ok())
-        .unwrap_or(200);
     let (mut ignored, mut fenced, mut lost) = (0, 0, 0);
-    for seed in 0..seeds {
+    for seed in seeds(200, 10_000) {
         let mut cluster = Cluster::new(seed, PARTITIONS, Arc::new(Ledger));
         let mut expected: BTreeMap<u8, u64> = BTreeMap::new();
         for id in 1..=120u64 {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors::model::{IdentNo, MemberNo, Place, Time};
+use actors::testkit::seeds;
 
 use super::plan;
 use super::world::{Dice, Happened, Person, World, position};
@@ -524,7 +525,7 @@ fn run(seed: u64, steps: u32) -> [u32; 2] {
 #[test]
 fn live_fresh_and_reference_agree() {
     let (mut mixed, mut answers) = (0, 0);
-    for seed in seeds() {
+    for seed in seeds(12, 500) {
         let [some, all] = run(seed, 60);
         mixed += some;
         answers += all;
@@ -533,14 +534,4 @@ fn live_fresh_and_reference_agree() {
         mixed * 5 > answers,
         "only {mixed} of {answers} answers tell anything"
     );
-}
-
-/// A few histories with every run; more of them, or one alone, with `AUDIENCE_SEEDS=from..to`.
-fn seeds() -> std::ops::Range<u64> {
-    let told = std::env::var("AUDIENCE_SEEDS").unwrap_or_default();
-    let read = || -> Option<std::ops::Range<u64>> {
-        let (from, to) = told.split_once("..")?;
-        Some(from.parse().ok()?..to.parse().ok()?)
-    };
-    read().unwrap_or(0..12)
 }

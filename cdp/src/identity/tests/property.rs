@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use actors::model::{IdentNo, Identifier};
-use actors::testkit::Random;
+use actors::testkit::{Random, seeds};
 
 use super::naive::{Id, Limits, Naive, text};
 use super::world::{World, event, input, order};
@@ -11,9 +11,6 @@ use crate::control::{Control, DefinitionChange};
 use crate::identity::explain::explain;
 use crate::identity::port::RawInput;
 use crate::identity::row::{self, Outcome};
-
-/// Histories that every run plays. Others with `TRIBUTARY_SEEDS=from..to`.
-const SEEDS: std::ops::Range<u64> = 0..60;
 
 const RULES: &str = r#"{
     "kinds": [
@@ -47,14 +44,7 @@ struct Game {
 
 #[test]
 fn identity_agrees_with_a_naive_model() {
-    let seeds = match std::env::var("TRIBUTARY_SEEDS") {
-        Ok(range) => {
-            let (from, to) = range.split_once("..").expect("from..to");
-            from.parse().unwrap()..to.parse().unwrap()
-        }
-        Err(_) => SEEDS,
-    };
-    for seed in seeds {
+    for seed in seeds(60, 3_000) {
         println!("seed {seed}: TRIBUTARY_SEEDS={seed}..{}", seed + 1);
         Game::new(seed).play();
     }
