@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use actors::history::{History, HistoryError};
 use actors::machine::RowsError;
-use actors::model::{ErrorKind, Fault, MemberNo, Offset, Retry, SegmentId, Time, Token};
+use actors::model::{ErrorKind, Fault, MemberNo, Offset, Retry, Scope, SegmentId, Time, Token};
 use actors::registry::RegistryError;
 use actors::runtime::feed::FeedError;
 use actors::runtime::node::Lagging;
@@ -35,7 +35,7 @@ use tokio::sync::watch;
 
 pub use backfill::BackfillState;
 use backfill::Backfills;
-use book::{Book, Kept, Labels};
+use book::{Book, Kept, Labels, SEGMENT};
 use changes::Changes;
 use person::PersonError;
 pub use tail::Tail;
@@ -57,6 +57,9 @@ pub struct At {
     pub told: Option<Token>,
     /// Everything that was found has been appended.
     pub all_told: bool,
+    /// A segment that was complete before the start and still waits for its history: until it is computed again, nothing
+    /// is settled.
+    pub waits_for: Option<SegmentId>,
     /// The last round of the thread that ended with segments up to date.
     pub round: u64,
 }
@@ -226,6 +229,8 @@ pub struct SegmentNow {
     pub version: Option<u32>,
     /// The version of a rule that is being computed.
     pub building: Option<u32>,
+    /// The version of a rule whose computing was broken off: the count is of what was at work before.
+    pub cancelled: Option<u32>,
 }
 
 /// Figures of the audience.
@@ -338,6 +343,9 @@ impl Audience {
             Ok(Ok(told)) => told,
             Ok(Err(_)) | Err(_) if !self.at().loaded => return Err(self.loading()),
             Ok(Err(_)) | Err(_) => {
+                if let (Some(segment), false) = (self.at().waits_for, sees == Sees::Counts) {
+                    return Err(AudienceError::SegmentBuilding(segment.to_string().into()));
+                }
                 let lag = wanted.0.saturating_sub(self.at().applied.0);
                 return Err(Lagging { lag }.into());
             }
@@ -416,8 +424,11 @@ impl Audience {
         limit: usize,
     ) -> Result<Vec<MemberNo>, AudienceError> {
         self.ready()?;
-        let engine = self.inner.engine.lock();
-        match engine.segment_members(&segment.to_string(), after, limit) {
+        let members = {
+            let engine = self.inner.engine.lock();
+            engine.segment_members(&segment.to_string(), after, limit)
+        };
+        match members {
             Some(members) => Ok(members),
             None => Err(self.not_computed(segment)),
         }
@@ -426,6 +437,7 @@ impl Audience {
     /// What a segment is like now.
     pub fn segment(&self, segment: SegmentId) -> Result<SegmentNow, AudienceError> {
         self.ready()?;
+        let cancelled = self.kept(segment).filter(|kept| kept.cancelled);
         let engine = self.inner.engine.lock();
         let key = segment.to_string();
         let (version, building) = engine
@@ -435,6 +447,7 @@ impl Audience {
             count: engine.segment_count(&key),
             version,
             building,
+            cancelled: cancelled.map(|kept| kept.version),
         })
     }
 
@@ -467,9 +480,25 @@ impl Audience {
         &self.inner.zone
     }
 
-    /// Stops a backfill; answers whether it was there.
+    /// Stops a backfill; answers whether it was there. Segments that wait for it are `cancelled` a moment later, until
+    /// somebody edits them or has them [rebuilt](Audience::rebuild): what served before goes on.
     pub fn cancel(&self, backfill: u64) -> bool {
         self.inner.backfills.cancel(backfill)
+    }
+
+    /// Takes up again what was broken off for a segment: history is read, and the newest rule is put in force. Harmless if
+    /// nothing was.
+    pub async fn rebuild(&self, scope: &Scope, segment: SegmentId) -> Result<(), AudienceError> {
+        let Some(kept) = self.kept(segment) else {
+            return Err(AudienceError::NoSegment(segment));
+        };
+        let registry = self.inner.platform.registry();
+        let version = kept.version.into();
+        registry
+            .resource_cancelled(scope, SEGMENT, segment.0.into(), version, false)
+            .await?;
+        self.look();
+        Ok(())
     }
 
     /// Figures.
@@ -606,7 +635,8 @@ impl Inner {
                     .into_iter()
                     .for_each(|series| engine.measure_install(series));
             }
-            Ok(None) => {}
+            Ok(None) if self.stop.load(Ordering::Acquire) => {}
+            Ok(None) => self.give_up(backfill.measures()),
             Err(error) => {
                 tracing::error!(%error, "history could not be read for a rule");
                 metrics::counter!("tributary_audience_failures").increment(1);
@@ -615,6 +645,37 @@ impl Inner {
         self.backfills.end(backfill);
         self.settled.store(false, Ordering::Relaxed);
         self.changes.wake();
+    }
+
+    /// Somebody broke off reading history: what waits for it is told so, durably. A preview that asks again begins again.
+    fn give_up(&self, measures: &[Arc<Measure>]) {
+        let given_up = |plan: &Plan| {
+            let mut wanted = plan.measures().into_iter();
+            wanted.any(|it| measures.iter().any(|measure| measure.key() == it.key()))
+        };
+        let waiting: Vec<(SegmentId, u32)> = {
+            let book = self.book.lock();
+            let mut engine = self.engine.lock();
+            for measure in measures {
+                engine.measure_give_up(measure.key());
+            }
+            let waiting = book.segments.values().filter(|kept| {
+                let versions = engine.segment_versions(&kept.id.to_string());
+                versions.is_some_and(|(_, next)| next.is_some()) && given_up(&kept.plan)
+            });
+            waiting.map(|kept| (kept.id, kept.version)).collect()
+        };
+        for (segment, version) in waiting {
+            let registry = self.platform.registry();
+            let scope = Scope::installation();
+            let (id, version) = (segment.0.into(), version.into());
+            let told = registry.resource_cancelled(&scope, SEGMENT, id, version, true);
+            if let Err(error) = self.runtime.block_on(told) {
+                // The thread asks for history again: the worst is that it has to be broken off twice.
+                tracing::error!(%error, %segment, "that a segment is cancelled could not be kept");
+            }
+        }
+        self.look.store(true, Ordering::Release);
     }
 
     /// Brings gauges up to date.

@@ -69,6 +69,7 @@ fn serving(sandbox: &Sandbox, id: u64) {
 
 fn members(sandbox: &Sandbox, id: u64, after: &str) -> Vec<String> {
     let path = format!("/api/v1/segments/{id}/members?limit=2&after={after}");
+    settled(sandbox, &path);
     let all = sandbox.http().list(&path);
     all.iter()
         .map(|member| member["id"].as_str().expect("an id").to_owned())
@@ -80,10 +81,21 @@ fn id_of(sandbox: &Sandbox, identifier: &str, after: &str) -> String {
     member["id"].as_str().expect("an id").to_owned()
 }
 
+/// Reads with the token of an ack, again while rules are computed after a start.
+fn settled(sandbox: &Sandbox, path: &str) -> Value {
+    wait::until("memberships to be settled", || {
+        let answer = sandbox.http().get(path);
+        match (answer.status, answer.code().as_str()) {
+            (503, "segment_building" | "lagging") => None,
+            _ => Some(answer.ok(path).value()),
+        }
+    })
+}
+
 /// Names of the segments that a member is in, and its changes, oldest first.
 fn person(sandbox: &Sandbox, id: &str, after: &str) -> (Vec<String>, Vec<String>) {
     let http = sandbox.http();
-    let whole = http.read(&format!("/api/v1/members/{id}/360?after={after}"));
+    let whole = settled(sandbox, &format!("/api/v1/members/{id}/360?after={after}"));
     let segments = whole["segments"].as_array().expect("a list");
     let segments = segments
         .iter()
@@ -412,4 +424,35 @@ fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
             assert_eq!(!held.is_empty(), now.contains(&member));
         }
     }
+
+    // Killed between live changes: each is told once. Right after the start the memberships of before serve; a read with
+    // the token of an ack waits until rules are computed again, or says that they are not.
+    let mut tokens = token;
+    for round in 0..3u32 {
+        let never = json!({"event": "paid", "op": "eq", "value": 0});
+        sandbox
+            .http()
+            .json("PATCH", &path, &json!({ "rule": never }))
+            .ok("an edit");
+        let user = format!("u{}", 20 + round);
+        tokens = sdk(
+            &sandbox,
+            &key,
+            json!([paid(500 + round, &user, "2026-11-22T11:59:00+08:00", 1)]),
+        );
+        sandbox.kill9();
+        sandbox.boot();
+        set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        let member = id_of(&sandbox, &format!("user_id:{user}"), &tokens);
+        serving(&sandbox, id);
+        let (held, changes) = person(&sandbox, &member, &tokens);
+        assert!(held.is_empty(), "round {round}: {held:?}");
+        assert!(
+            changes
+                .last()
+                .is_some_and(|it| it.starts_with("segment_left")),
+            "round {round}: {changes:?}"
+        );
+    }
+    assert_eq!(members(&sandbox, id, &tokens).len(), 27);
 }

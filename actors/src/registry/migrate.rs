@@ -54,6 +54,12 @@ const VERSIONS: &[Version] = &[
      events text NOT NULL, personal bigint NOT NULL, enabled bigint NOT NULL, secret text NOT NULL, old_secret text, \
      old_until bigint, removed bigint NOT NULL, created bigint NOT NULL)",
     ],
+    &[
+        "ALTER TABLE resources ADD COLUMN cancelled bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE list_entries ADD COLUMN line bigint NOT NULL DEFAULT 0",
+        "CREATE INDEX list_entries_waiting ON list_entries (list, line) WHERE ident = -1",
+        "CREATE TABLE list_looked (list bigint PRIMARY KEY, ident bigint NOT NULL)",
+    ],
 ];
 
 /// Brings the tables up to date. Refuses tables that a later version of this program has made.

@@ -57,6 +57,8 @@ pub struct Item {
     pub body_version: i64,
     /// The body version that is at work; others are being built. 0: none.
     pub serving: i64,
+    /// The body version whose building somebody broke off. 0: none.
+    pub cancelled: i64,
     /// What its kind says of it, a JSON object.
     pub body: String,
     /// When it was made.
@@ -138,9 +140,14 @@ impl Item {
         }
     }
 
-    /// The newest body is not at work yet.
+    /// The newest body is not at work yet and will be.
     pub fn building(&self) -> bool {
-        self.serving != self.body_version
+        self.serving != self.body_version && !self.cancelled()
+    }
+
+    /// Somebody broke off the building of the newest body: what was at work before goes on.
+    pub fn cancelled(&self) -> bool {
+        self.cancelled == self.body_version
     }
 }
 
@@ -157,6 +164,7 @@ fn item_of(row: &AnyRow) -> Result<Item, RegistryError> {
         version: row.try_get("version")?,
         body_version: row.try_get("body_version")?,
         serving: row.try_get("serving")?,
+        cancelled: row.try_get("cancelled")?,
         body: row.try_get("body")?,
         created: Time(row.try_get("created")?),
         created_by: row.try_get("created_by")?,

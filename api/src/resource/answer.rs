@@ -35,6 +35,9 @@ pub struct Answer<B> {
     /// The newest content is being computed; what was at work before serves meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub building: Option<bool>,
+    /// Computing the newest content was broken off; what was at work before goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancelled: Option<bool>,
     /// When it was made.
     pub created: String,
     /// By whom.
@@ -75,12 +78,13 @@ pub struct ResourceInput<B> {
 pub const WRITTEN: [&str; 6] = ["name", "code", "description", "folder", "brand", "state"];
 
 /// Fields of every resource that the server writes.
-pub const OWN: [&str; 9] = [
+pub const OWN: [&str; 10] = [
     "id",
     "version",
     "body_version",
     "serving_version",
     "building",
+    "cancelled",
     "created",
     "created_by",
     "updated",
@@ -105,6 +109,7 @@ pub fn answer<R: Resource>(item: &Item) -> Result<Answer<R::Body>, ApiError> {
         body_version: item.body_version,
         serving_version: R::BUILT.then_some(item.serving),
         building: R::BUILT.then(|| item.building() && item.state == "enabled"),
+        cancelled: R::BUILT.then(|| item.cancelled()),
         created: item.created.rfc3339(),
         created_by: item.created_by.clone(),
         updated: item.updated.rfc3339(),

@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
             Permission::OperationsManage,
             cancel,
             doc(tag, "Stop reading the history of a rule")
-                .more("A segment that needs it stays as it is until its rule is changed or the server starts again."),
+                .more("A segment that needs it becomes `cancelled`: what was at work before goes on, also after a restart, until its rule is changed or `POST /api/v1/segments/{id}/rebuild` takes it up again."),
         )
         .and(preview::routes(tag))
         .and(overlap::routes(tag))

@@ -4,21 +4,47 @@
 //! old one serves: `building` and `serving_version` tell.
 
 use actors::registry::{ResourceKind, Word};
+use axum::Json;
+use axum::extract::State;
 use pipelines::dictionary::SEGMENT;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use crate::app::Shared;
 use crate::error::ApiError;
-use crate::http::{Permission, Routes};
+use crate::http::{Caller, Permission, Routes, Segment as Number, doc};
 use crate::names;
 use crate::resource::{
-    Checked, ColumnSpec, ColumnType, Context, Draft, Paths, Resource, routes as resource_routes,
+    Answer, Checked, ColumnSpec, ColumnType, Context, Draft, Paths, Resource, answer,
+    routes as resource_routes,
 };
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
-    resource_routes::<Segment>()
+    resource_routes::<Segment>().post(
+        "/api/v1/segments/{id}/rebuild",
+        Permission::SegmentsWrite,
+        rebuild,
+        doc(Segment::TAG, "Compute a segment whose computing was broken off")
+            .more("What is at work goes on until the newest rule is computed. A segment that lacks nothing stays as it is.")
+            .answers::<Answer<SegmentBody>>(),
+    )
+}
+
+async fn rebuild(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Number(id): Number<i64>,
+) -> Result<Json<Answer<SegmentBody>>, ApiError> {
+    let registry = shared.registry();
+    let item = registry.resource_get(&caller.scope, SEGMENT, id).await?;
+    registry
+        .resource_cancelled(&caller.scope, SEGMENT, id, item.body_version, false)
+        .await?;
+    shared.audience().look();
+    let item = registry.resource_get(&caller.scope, SEGMENT, id).await?;
+    Ok(Json(answer::<Segment>(&item)?))
 }
 
 /// Segments.

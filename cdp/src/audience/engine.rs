@@ -383,6 +383,13 @@ impl Engine {
         }
     }
 
+    /// Gives up a measure whose history nobody will read.
+    pub fn measure_give_up(&mut self, key: &str) {
+        if self.begun.remove(key).is_some() {
+            self.about.clear();
+        }
+    }
+
     /// An empty series to fill with history, on any thread.
     pub fn measure_builder(&self, measure: Arc<Measure>) -> Series {
         Series::new(Extractor::new(measure, &self.store.zone))
@@ -433,8 +440,13 @@ impl Engine {
     }
 
     /// Restores who was in a segment before a restart, so that only real changes become transitions. The rule itself is put
-    /// as usual; what differs is announced as `rebuilt`.
-    pub fn segment_restore(&mut self, id: &str, members: impl IntoIterator<Item = MemberNo>) {
+    /// as usual; what differs is announced as `rebuilt`. `serves`: they are shown until then.
+    pub fn segment_restore(
+        &mut self,
+        id: &str,
+        members: impl IntoIterator<Item = MemberNo>,
+        serves: bool,
+    ) {
         let live = match self.segments.by_id.get_mut(id) {
             Some(live) => live,
             None => self
@@ -444,6 +456,13 @@ impl Engine {
                 .or_insert_with(|| Live::new(id)),
         };
         live.members = members.into_iter().map(|member| member.0).collect();
+        live.restored = serves;
+    }
+
+    /// Gives up a rule that is still being computed: what serves goes on. Answers whether there was one.
+    pub fn segment_give_up(&mut self, id: &str) -> bool {
+        let live = self.segments.by_id.get_mut(id);
+        live.is_some_and(|live| live.next.take().is_some())
     }
 
     /// Whether a member is in a segment, as of the last transitions. `None`: no such segment, or not computed yet.
@@ -453,11 +472,10 @@ impl Engine {
         Some(live.members.has(member.0))
     }
 
-    /// How many are in a segment, as of the last transitions. `None`: no such segment, or not computed yet.
+    /// How many are in a segment, as of the last transitions or as restored. `None`: no such segment, or not computed yet.
     pub fn segment_count(&self, segment: &str) -> Option<u64> {
         let live = self.segments.by_id.get(segment)?;
-        live.edition.as_ref()?;
-        Some(live.members.len())
+        live.serves().then(|| live.members.len())
     }
 
     /// Computed columns that segments in force read.

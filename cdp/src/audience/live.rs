@@ -49,6 +49,8 @@ pub(super) struct Live {
     pub id: Box<str>,
     /// In force. `None`: the first edition is still being computed.
     pub edition: Option<Edition>,
+    /// Its members are those of before a restart: they serve until an edition is computed.
+    pub restored: bool,
     /// To be computed, and then swapped in.
     pub next: Option<(u32, Arc<Plan>)>,
     pub members: Set,
@@ -65,6 +67,7 @@ impl Live {
         Live {
             id: id.into(),
             edition: None,
+            restored: false,
             next: None,
             members: Set::default(),
             dirty: Vec::new(),
@@ -73,10 +76,16 @@ impl Live {
         }
     }
 
+    /// Somebody to look at again. Without an edition there is nothing to look with, and the first one looks at everybody.
     pub fn mark(&mut self, member: u32) {
-        if !self.all && self.dirty.last() != Some(&member) {
+        if self.edition.is_some() && !self.all && self.dirty.last() != Some(&member) {
             self.dirty.push(member);
         }
+    }
+
+    /// Its members may be shown: computed, or known from before a restart.
+    pub fn serves(&self) -> bool {
+        self.edition.is_some() || self.restored
     }
 
     pub fn mark_all(&mut self) {

@@ -85,7 +85,7 @@ impl Backfills {
         self.running.lock().remove(&backfill.id);
     }
 
-    /// Stops one; answers whether it was there. A segment that needs it asks again at the next change of its rule or start.
+    /// Stops one; answers whether it was there.
     pub fn cancel(&self, id: u64) -> bool {
         let running = self.running.lock();
         let found = running.get(&id);
@@ -120,6 +120,11 @@ impl Backfills {
 }
 
 impl Backfill {
+    /// What it reads.
+    pub fn measures(&self) -> &[Arc<Measure>] {
+        &self.measures
+    }
+
     /// Reads history into a series for each measure. `None`: it was cancelled.
     pub fn read(
         &self,

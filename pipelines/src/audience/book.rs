@@ -48,6 +48,10 @@ pub struct Kept {
     pub plan: Arc<Plan>,
     /// Nothing of this version was announced to the end yet.
     pub building: bool,
+    /// Some version was computed once.
+    pub served: bool,
+    /// Computing this version was broken off: nobody asks for its history.
+    pub cancelled: bool,
 }
 
 /// What people call a tag or a segment.
@@ -71,7 +75,7 @@ pub struct Labels {
 }
 
 /// Everything defined, as of one look at the registry.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Book {
     /// Names.
     pub labels: Arc<Labels>,
@@ -168,6 +172,8 @@ fn kept(item: &Item, names: &Dictionary, old: &Book) -> Option<Kept> {
         brand: item.brand,
         plan,
         building: item.building(),
+        served: item.serving > 0,
+        cancelled: item.cancelled(),
     })
 }
 

@@ -21,7 +21,7 @@ use cdp::audience::Change;
 use cdp::definition::AttributeSchema;
 use cdp::rule::Measure;
 
-use super::book::{Book, SEGMENT, schema_of};
+use super::book::{Book, Kept, SEGMENT, schema_of};
 use super::load::{self, Read};
 use super::tell::{Found, IN_FLIGHT_MEMBERS_MAX, Outbox};
 use super::{At, AudienceError, Inner};
@@ -185,23 +185,24 @@ impl Keeper {
         {
             let book = inner.book.lock();
             let mut engine = inner.engine.lock();
+            let mut held = held;
+            for kept in book.segments.values() {
+                let members = held.remove(&kept.id).unwrap_or_default();
+                engine.segment_restore(&kept.id.to_string(), members, kept.served);
+            }
             for (segment, members) in held {
-                if book.segments.contains_key(&segment) {
-                    engine.segment_restore(&segment.to_string(), members);
-                } else {
-                    self.outbox.add(members.into_iter().map(|member| Found {
-                        segment,
-                        version: 0,
-                        brand: Default::default(),
-                        rebuilt: true,
-                        at: platform.clock().now(),
-                        member,
-                        entered: false,
-                    }));
-                }
+                self.outbox.add(members.into_iter().map(|member| Found {
+                    segment,
+                    version: 0,
+                    brand: Default::default(),
+                    rebuilt: true,
+                    at: platform.clock().now(),
+                    member,
+                    entered: false,
+                }));
             }
             self.resumed = (book.segments.values())
-                .filter(|kept| !kept.building)
+                .filter(|kept| !kept.building && !kept.cancelled)
                 .map(|kept| kept.id)
                 .collect();
         }
@@ -356,9 +357,14 @@ impl Keeper {
             self.outbox.add(found);
         }
         self.send()?;
-        let settled = !more;
-        inner.settled.store(settled, Ordering::Relaxed);
-        if settled {
+        inner.settled.store(!more, Ordering::Relaxed);
+        let waits_for = self.resuming();
+        inner.at.send_if_modified(|at| {
+            let moved = at.waits_for != waits_for;
+            at.waits_for = waits_for;
+            moved
+        });
+        if !more && waits_for.is_none() {
             self.serve()?;
             let told = self.told.filter(|_| self.outbox.is_empty());
             let all_told = self.outbox.is_empty();
@@ -378,6 +384,26 @@ impl Keeper {
         }
         inner.measure();
         Ok(())
+    }
+
+    /// A segment that was complete before the start and whose rule cannot be asked yet, because history is being read for
+    /// it: what its members hold is older than what is committed, so no read may take it for settled. Those that lack
+    /// something else (a segment that is switched off) wait for people, and nobody waits for them.
+    fn resuming(&self) -> Option<SegmentId> {
+        if self.resumed.is_empty() {
+            return None;
+        }
+        let book = self.inner.book.lock();
+        let engine = self.inner.engine.lock();
+        let waits = |id: &&SegmentId| {
+            let versions = engine.segment_versions(&id.to_string());
+            let kept = book.segments.get(id);
+            kept.is_some_and(|kept| {
+                versions.is_some_and(|(in_force, _)| in_force.is_none())
+                    && !engine.measure_wanted(&kept.plan).is_empty()
+            })
+        };
+        self.resumed.iter().find(waits).copied()
     }
 
     /// Appends what waits, as far as identity keeps up.
@@ -461,25 +487,37 @@ impl Keeper {
             let tags = self.inner.book.lock().tags.clone();
             load::load_tags(&snapshot, &tags, &self.inner.engine)?;
         }
-        self.put_segments(&old)
+        self.put_segments(&old)?;
+        self.want_again();
+        Ok(())
+    }
+
+    /// Asks again for the history of rules that wait for it while nobody reads it: reading it has failed.
+    fn want_again(&self) {
+        let wanted: Vec<Arc<Measure>> = {
+            let book = self.inner.book.lock();
+            let engine = self.inner.engine.lock();
+            let waiting = book.segments.values().filter(|kept| {
+                let versions = engine.segment_versions(&kept.id.to_string());
+                !kept.cancelled && versions.is_some_and(|(_, next)| next.is_some())
+            });
+            waiting
+                .flat_map(|kept| engine.measure_wanted(&kept.plan))
+                .collect()
+        };
+        self.inner.want(wanted);
     }
 
     /// Reads the registry; answers what was known before.
     fn read_book(&mut self) -> Result<Book, AudienceError> {
         let inner = &self.inner;
-        let old = std::mem::take(&mut *inner.book.lock());
+        // It stays in place meanwhile: somebody may ask for a segment.
+        let old = inner.book.lock().clone();
         let read = Book::read(inner.platform.registry(), &self.schema, &old);
-        match inner.runtime.block_on(read) {
-            Ok(book) => {
-                *inner.book.lock() = book;
-                self.book_read = Instant::now();
-                Ok(old)
-            }
-            Err(error) => {
-                *inner.book.lock() = old;
-                Err(error.into())
-            }
-        }
+        let book = inner.runtime.block_on(read)?;
+        *inner.book.lock() = book;
+        self.book_read = Instant::now();
+        Ok(old)
     }
 
     /// Gives the engine what differs from `old`.
@@ -511,11 +549,19 @@ impl Keeper {
             }
             for kept in book.segments.values() {
                 let known = old.segments.get(&kept.id);
-                if known.is_some_and(|known| known.version == kept.version) {
+                let same = |known: &Kept| {
+                    (known.version, known.cancelled) == (kept.version, kept.cancelled)
+                };
+                if known.is_some_and(same) {
                     continue;
                 }
                 if known.is_some() {
                     self.resumed.remove(&kept.id);
+                }
+                if kept.cancelled {
+                    // What serves goes on.
+                    engine.segment_give_up(&kept.id.to_string());
+                    continue;
                 }
                 wanted.extend(engine.measure_wanted(&kept.plan));
                 engine.segment_put(&kept.id.to_string(), kept.version, kept.plan.clone());

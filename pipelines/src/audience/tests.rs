@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::history::{Each, Scanned, Wanted};
 use actors::log::LogError;
 use actors::machine::Rows;
 use actors::model::{
@@ -27,9 +28,34 @@ use crate::audience::book::SEGMENT;
 const NOON: &str = "2026-11-22T12:00:00+08:00";
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A history that keeps whoever asks for events by name waiting while it is shut: a backfill that takes long.
+struct Gate {
+    history: Tail,
+    shut: Arc<AtomicBool>,
+}
+
+impl History for Gate {
+    fn position(&self) -> Offset {
+        self.history.position()
+    }
+
+    fn scan(&self, wanted: &Wanted, sinks: &mut [&mut Each<'_>]) -> Result<Scanned, HistoryError> {
+        let position = self.position();
+        if wanted.names.is_some() && self.shut.load(Ordering::Acquire) {
+            return Err(HistoryError::Behind {
+                position,
+                wanted: position,
+            });
+        }
+        self.history.scan(wanted, sinks)
+    }
+}
+
 struct World {
     dir: TempDir,
     clock: Arc<ManualClock>,
+    /// No history by name is read.
+    shut: Arc<AtomicBool>,
     running: Option<(Arc<Platform>, Audience)>,
     messages: u64,
 }
@@ -39,6 +65,7 @@ impl World {
         let mut world = World {
             dir: tempfile::tempdir().unwrap(),
             clock: Arc::new(ManualClock::new(time(NOON))),
+            shut: Arc::default(),
             running: None,
             messages: 0,
         };
@@ -56,7 +83,10 @@ impl World {
                 Err(error) => panic!("{error}"),
             }
         };
-        let history = Arc::new(Tail::new(platform.node().shared().clone()));
+        let history = Arc::new(Gate {
+            history: Tail::new(platform.node().shared().clone()),
+            shut: self.shut.clone(),
+        });
         let audience = Audience::start(platform.clone(), history).unwrap();
         self.running = Some((platform, audience));
     }
@@ -518,4 +548,111 @@ async fn a_merge_counts_once_and_an_unmerge_gives_back() {
     world.restart(true).await;
     world.settled().await;
     assert_eq!((world.held(ones).len(), world.held(twos).len()), (2, 0));
+}
+
+/// Nobody who never paid.
+const NEVER: &str = r#"{"event":"paid","op":"eq","value":0}"#;
+
+/// Too short for anything but what is there already.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_nothing_is_settled_before_rules_have_their_history() {
+    let mut world = World::new().await;
+    world.identify(&["user_id:a"], "{}").await;
+    world.identify(&["user_id:b"], "{}").await;
+    let segment = world.segment("never paid", NEVER).await;
+    world.serving(segment, 1).await;
+    let (a, b) = (world.member("user_id:a"), world.member("user_id:b"));
+    assert_eq!(world.held(segment), [a, b]);
+    // Paid, and ended before anybody told.
+    world.audience().stop();
+    world.track(&["user_id:a"], "paid", NOON, "{}").await;
+    world.shut.store(true, Ordering::Release);
+    world.restart(false).await;
+    let audience = world.audience();
+    audience.wait(Sees::Counts, PATIENCE).await.unwrap();
+    // What held before serves, and no read with a token takes it for what is.
+    assert_eq!(world.members(segment), [a, b]);
+    let now = audience.segment(segment).unwrap();
+    assert_eq!(
+        (now.count, now.version, now.building),
+        (Some(2), None, Some(1))
+    );
+    for sees in [Sees::Segments, Sees::Memberships] {
+        let early = audience.wait(sees, AT_ONCE).await;
+        assert!(
+            matches!(early, Err(AudienceError::SegmentBuilding(_))),
+            "{early:?}"
+        );
+    }
+    world.shut.store(false, Ordering::Release);
+    world.settled().await;
+    assert_eq!(
+        (world.members(segment), world.held(segment)),
+        (vec![b], vec![b])
+    );
+    assert_eq!(world.changes("user_id:a"), ["+1 rebuilt", "-1 live"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancelled_rule_leaves_the_old_one_at_work_until_it_is_rebuilt() {
+    let mut world = World::new().await;
+    world.identify(&["user_id:a"], r#"{"city":"上海"}"#).await;
+    world.identify(&["user_id:b"], r#"{"city":"北京"}"#).await;
+    let segment = world.segment("s", SHANGHAI).await;
+    world.serving(segment, 1).await;
+    let (a, b) = (world.member("user_id:a"), world.member("user_id:b"));
+    world.shut.store(true, Ordering::Release);
+    world.edit(segment, "s", NEVER).await;
+    cancel(&world, segment).await;
+    let state = async |world: &World| {
+        let registry = world.platform().registry();
+        let scope = Scope::installation();
+        let item = registry.resource_get(&scope, SEGMENT, segment.0.into());
+        let item = item.await.unwrap();
+        (item.serving, item.building(), item.cancelled())
+    };
+    assert_eq!(state(&world).await, (1, false, true));
+    let now = world.audience().segment(segment).unwrap();
+    assert_eq!(
+        (now.count, now.version, now.building, now.cancelled),
+        (Some(1), Some(1), None, Some(2))
+    );
+    // The old rule is alive.
+    world.identify(&["user_id:b"], r#"{"city":"上海"}"#).await;
+    world.settled().await;
+    assert_eq!(world.held(segment), [a, b]);
+    // A restart begins nothing by itself, and keeps nobody waiting.
+    world.restart(true).await;
+    world.settled().await;
+    assert_eq!(state(&world).await, (1, false, true));
+    assert!(world.audience().figures().backfills.is_empty());
+    assert_eq!(world.members(segment), [a, b]);
+    world.track(&["user_id:a"], "paid", NOON, "{}").await;
+    world.shut.store(false, Ordering::Release);
+    let scope = Scope::installation();
+    let rebuilt = world.audience().rebuild(&scope, segment);
+    rebuilt.await.unwrap();
+    world.serving(segment, 2).await;
+    assert_eq!(state(&world).await, (2, false, false));
+    assert_eq!(
+        (world.members(segment), world.held(segment)),
+        (vec![b], vec![b])
+    );
+}
+
+/// Breaks off whatever is being read and waits until the segment says so.
+async fn cancel(world: &World, segment: SegmentId) {
+    let audience = world.audience();
+    loop {
+        for backfill in audience.figures().backfills {
+            audience.cancel(backfill.id);
+        }
+        let now = audience.segment(segment).unwrap();
+        if now.cancelled.is_some() && now.building.is_none() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
 }

@@ -206,6 +206,36 @@ impl Registry {
         })
     }
 
+    /// Notes that the building of a body version was broken off (`true`), or is to be taken up again. Another version than
+    /// the newest changes nothing. Answers whether anything changed. No new version: nobody edited anything.
+    pub async fn resource_cancelled(
+        &self,
+        scope: &Scope,
+        kind: ResourceKind,
+        id: i64,
+        body_version: i64,
+        cancelled: bool,
+    ) -> Result<bool, RegistryError> {
+        let noted = if cancelled { body_version } else { 0 };
+        writes(scope, self.resource_get(scope, kind, id).await?.brand)?;
+        let changed = transaction!(&self.db, tx => {
+            sqlx::query(
+                "UPDATE resources SET cancelled = $4 WHERE kind = $1 AND id = $2 AND body_version = $3 AND cancelled <> $4",
+            )
+            .bind(kind.name)
+            .bind(id)
+            .bind(body_version)
+            .bind(noted)
+            .execute(&mut *tx)
+            .await?
+            .rows_affected()
+        })? > 0;
+        if changed {
+            self.tell(kind, id);
+        }
+        Ok(changed)
+    }
+
     /// Tells followers that something which belongs to a resource has changed: members of a list.
     pub fn resource_touched(&self, kind: ResourceKind, id: i64) {
         self.tell(kind, id);
@@ -245,6 +275,7 @@ async fn create(
         version: 1,
         body_version: 1,
         serving: 0,
+        cancelled: 0,
         body: new.body.clone(),
         created: author.now,
         created_by: author.by.to_owned(),

@@ -77,6 +77,8 @@ pub struct SegmentHeld {
     pub version: u32,
     /// It entered because the rule was edited or computed for the first time.
     pub rebuilt: bool,
+    /// Its rule is being computed, because it was edited or the server has started: this is what held before.
+    pub building: bool,
 }
 
 async fn get(
@@ -119,6 +121,10 @@ async fn get(
             since: held.since.rfc3339(),
             version: held.version,
             rebuilt: held.rebuilt,
+            building: shared
+                .audience()
+                .segment(SegmentId(id))
+                .is_ok_and(|now| now.building.is_some()),
         });
     }
     let answer = MemberAnswer::of(&shared, &snapshot, scope, found)?;

@@ -106,12 +106,15 @@ async fn members(
 /// How many are in a segment.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SegmentCount {
-    /// Members; null while it is computed for the first time.
+    /// Members; null while it is computed for the first time. Right after a start, and while a new rule is computed, it is
+    /// the result from before.
     pub count: Option<u64>,
-    /// The version of the rule that is at work.
+    /// The version of the rule that is at work; null if it is not computed since the start.
     pub version: Option<u32>,
     /// The version of a rule that is being computed.
     pub building: Option<u32>,
+    /// The version of a rule whose computing was broken off.
+    pub cancelled: Option<u32>,
     /// As of results below this offset.
     pub position: u64,
     /// As of this instant.
@@ -132,6 +135,7 @@ async fn count(
         count: now.count,
         version: now.version,
         building: now.building,
+        cancelled: now.cancelled,
         position: at.settled.0,
         at: at.now.rfc3339(),
     }))

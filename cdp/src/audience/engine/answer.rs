@@ -131,8 +131,8 @@ impl Engine {
         Ok(found)
     }
 
-    /// Members of a segment as of the last transitions, by number, behind `after`. `None`: no such segment, or not computed
-    /// yet.
+    /// Members of a segment as of the last transitions or as restored, by number, behind `after`. `None`: no such segment,
+    /// or not computed yet.
     pub fn segment_members(
         &self,
         segment: &str,
@@ -140,7 +140,9 @@ impl Engine {
         limit: usize,
     ) -> Option<Vec<MemberNo>> {
         let live = self.segments.by_id.get(segment)?;
-        live.edition.as_ref()?;
+        if !live.serves() {
+            return None;
+        }
         let from = after.map_or(0, |after| u64::from(after.0) + 1);
         let mut found = Vec::new();
         for block in (from >> 16) as usize..live.members.blocks() {

@@ -180,7 +180,7 @@ fn the_old_edition_serves_until_the_new_one_is_computed() {
 #[test]
 fn a_restored_segment_only_tells_what_is_new() {
     let mut engine = engine(100);
-    engine.segment_restore("s", (0..100).filter(|n| n % 50 < 9).map(MemberNo));
+    engine.segment_restore("s", (0..100).filter(|n| n % 50 < 9).map(MemberNo), true);
     engine.segment_put("s", 1, plan(YOUNG));
     let changes = engine.drain_transitions();
     let who: Vec<u32> = changes.iter().map(|it| it.member.0).collect();
