@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actors::machine::{RecordAt, Rows};
 use actors::model::{
     Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position, RawJson, Time,
     Token,
 };
-use actors::registry::{NewDefinition, Registry};
+use actors::registry::{NewDefinition, Registry, RegistryError, ResourceChanged};
 use bytes::Bytes;
 use cdp::control::Control;
 use cdp::definition::{AttributeSchema, Definition, DefinitionKind};
@@ -18,9 +18,11 @@ use cdp::profile::row;
 use cdp::routed::EventBody;
 use ingest::{IdMapping, OrderDefaults, RawRecord, SensorsSettings, SourceInfo};
 use parking_lot::Mutex;
+use pipelines::audience::book::Dictionary;
 use pipelines::audience::{Audience, AudienceError, Sees};
 use pipelines::search::Search;
 use pipelines::{Platform, PlatformError, effect};
+use tokio::sync::broadcast;
 
 use crate::config::Config;
 use crate::error::ApiError;
@@ -49,6 +51,34 @@ pub struct App {
     nonce: AtomicU64,
     draining: AtomicBool,
     schema: Mutex<KnownSchema>,
+    names: Mutex<KnownNames>,
+}
+
+/// What rules may name, as it was read last: the registry need not be asked for every keystroke of a rule.
+struct KnownNames {
+    read: Option<(Instant, Arc<AttributeSchema>, Arc<Dictionary>)>,
+    changes: broadcast::Receiver<ResourceChanged>,
+    /// Changes met so far: what was read before one is not kept.
+    met: u64,
+}
+
+/// Names are read again after this time, whatever the registry tells: another process may have written it.
+const NAMES_MAX: Duration = Duration::from_secs(5);
+
+impl KnownNames {
+    /// The names, if nothing has changed since they were read; and how many changes were met.
+    fn fresh(&mut self, schema: &Arc<AttributeSchema>) -> (Option<Arc<Dictionary>>, u64) {
+        use broadcast::error::TryRecvError;
+        while let Ok(_) | Err(TryRecvError::Lagged(_)) = self.changes.try_recv() {
+            self.met += 1;
+            self.read = None;
+        }
+        let known = self
+            .read
+            .as_ref()
+            .filter(|(at, of, _)| at.elapsed() < NAMES_MAX && Arc::ptr_eq(of, schema));
+        (known.map(|(_, _, names)| names.clone()), self.met)
+    }
 }
 
 /// The attribute schema that was read last: its row and what it means.
@@ -89,6 +119,11 @@ impl App {
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
             draining: AtomicBool::new(false),
             schema: Mutex::default(),
+            names: Mutex::new(KnownNames {
+                read: None,
+                changes: platform.registry().resource_changes(),
+                met: 0,
+            }),
             platform,
             audience,
             search,
@@ -243,6 +278,25 @@ impl App {
             };
         }
         Ok((known.version, known.schema.clone()))
+    }
+
+    /// What rules may name now.
+    pub async fn names(
+        &self,
+        schema: Arc<AttributeSchema>,
+    ) -> Result<Arc<Dictionary>, RegistryError> {
+        let (known, met) = self.names.lock().fresh(&schema);
+        if let Some(names) = known {
+            return Ok(names);
+        }
+        let begun = Instant::now();
+        let names = Arc::new(Dictionary::read(self.registry(), schema.clone()).await?);
+        let mut known = self.names.lock();
+        known.fresh(&schema);
+        if known.met == met {
+            known.read = Some((begun, schema, names.clone()));
+        }
+        Ok(names)
     }
 
     /// Bodies of timeline rows, in the order asked for. Reads logs, so it runs where blocking is allowed.

@@ -23,6 +23,7 @@ mod dict;
 mod due;
 mod engine;
 mod filter;
+mod find;
 mod kernel;
 mod lists;
 mod live;
@@ -31,7 +32,7 @@ mod query;
 mod series;
 mod store;
 
-pub use engine::{Change, Counted, Distribution, Engine, Memory, NotReady};
+pub use engine::{Change, Counted, Distribution, Engine, Memory, NotReady, Previewed};
 pub use live::Transition;
 pub use series::Series;
 

@@ -27,10 +27,10 @@ use actors::model::{ErrorKind, Fault, MemberNo, Offset, Retry, Scope, SegmentId,
 use actors::registry::RegistryError;
 use actors::runtime::feed::FeedError;
 use actors::runtime::node::Lagging;
-use cdp::audience::{Counted, Distribution, Engine, Memory, NotReady};
+use cdp::audience::{Distribution, Engine, Memory, NotReady};
 use cdp::rule::{Leaf, Measure, Plan};
 use jiff::tz::TimeZone;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::watch;
 
 pub use backfill::BackfillState;
@@ -365,18 +365,16 @@ impl Audience {
 
     /// Counts a rule. If it asks about a past that was not read yet, reading begins: ask again.
     pub fn preview(&self, plan: &Plan, sample: usize, seed: u64) -> Result<Preview, AudienceError> {
-        self.ask(plan, |engine, now, position| {
+        self.ask(&[plan], |engine, now, position| {
             let begun = Instant::now();
-            let Counted { count, at } = engine.count(plan, now)?;
-            let clauses = engine.clause_counts(plan, now)?;
-            let sample = engine.sample(plan, now, sample, seed)?;
+            let seen = engine.preview(plan, now, sample, seed)?;
             Ok(Preview {
-                count,
-                clauses,
+                count: seen.count,
+                clauses: seen.clauses,
                 of: engine.universe(),
-                sample,
+                sample: seen.sample,
                 position,
-                at,
+                at: seen.at,
                 took_us: u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX),
             })
         })
@@ -389,7 +387,7 @@ impl Audience {
         after: Option<MemberNo>,
         limit: usize,
     ) -> Result<Vec<MemberNo>, AudienceError> {
-        self.ask(plan, |engine, now, _| {
+        self.ask(&[plan], |engine, now, _| {
             engine.members(plan, now, after, limit)
         })
     }
@@ -401,17 +399,15 @@ impl Audience {
         leaf: &Leaf,
         limit: usize,
     ) -> Result<Distribution, AudienceError> {
-        self.ask(plan, |engine, now, _| {
+        let of = Plan::of_leaf(leaf.clone());
+        self.ask(&[plan, &of], |engine, now, _| {
             engine.distribution(plan, leaf, now, limit)
         })
     }
 
     /// How many are in exactly which of some rules: see [`Engine::overlap`]. Also the position at which that is exact.
     pub fn overlap(&self, plans: &[&Plan]) -> Result<(Vec<u64>, Offset), AudienceError> {
-        let Some(first) = plans.first() else {
-            return Ok((Vec::new(), self.at().applied));
-        };
-        self.ask(first, |engine, now, position| {
+        self.ask(plans, |engine, now, position| {
             Ok((engine.overlap(plans, now)?, position))
         })
     }
@@ -535,19 +531,26 @@ impl Audience {
         }
     }
 
+    /// Asks the engine about some plans. What they read for the first time is made in slices, so that other questions and
+    /// the thread that takes in what is committed need not wait for it.
     fn ask<T>(
         &self,
-        _plan: &Plan,
+        plans: &[&Plan],
         question: impl FnOnce(&mut Engine, Time, Offset) -> Result<T, NotReady>,
     ) -> Result<T, AudienceError> {
         self.ready()?;
-        let now = self.inner.platform.clock().now();
-        let answer = {
+        let answer = loop {
             let mut engine = self.inner.engine.lock();
             let position = self.at().applied;
             // Not before what the thread has seen: a clock that was set back is the thread's to follow.
-            let now = now.max(engine.now());
-            question(&mut engine, now, position)
+            let now = self.inner.platform.clock().now().max(engine.now());
+            match engine.warm(plans, now) {
+                Ok(true) if !self.inner.stop.load(Ordering::Relaxed) => {
+                    MutexGuard::unlock_fair(engine);
+                }
+                Ok(_) => break question(&mut engine, now, position),
+                Err(missing) => break Err(missing),
+            }
         };
         answer.map_err(|missing| {
             let building = !missing.measures.is_empty();

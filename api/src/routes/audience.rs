@@ -13,7 +13,6 @@ use axum::Json;
 use axum::extract::State;
 use cdp::rule::Plan;
 use pipelines::audience::BackfillState;
-use pipelines::audience::book::Dictionary;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -133,7 +132,7 @@ fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
 /// A rule as it came, in JSON or as text, checked and made a plan.
 async fn compile(shared: &App, rule: &Value) -> Result<Plan, ApiError> {
     let (_, schema) = shared.attributes(&shared.snapshot()?)?;
-    let names = Dictionary::read(shared.registry(), schema).await?;
+    let names = shared.names(schema).await?;
     names.compile(rule).map_err(|errors| {
         let texts: Vec<String> = errors
             .iter()

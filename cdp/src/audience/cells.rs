@@ -3,7 +3,7 @@
 //!
 //! A cell holds `value - base + 1`, so that 0 is *absent* and a range is one subtraction and one compare.
 
-use super::bits::{BLOCK, Part, Words, set_bit};
+use super::bits::{BLOCK, Part, Words, new_words, set_bit};
 use super::kernel::{self, Cell};
 
 /// Values lie between minus and plus this, so that distances fit 64 bits.
@@ -198,6 +198,33 @@ impl Cells {
         } else {
             Cells::U64(fill(-VALUE_MAX, all))
         }
+    }
+
+    /// Values of a block that holds none yet, by place, no place twice.
+    pub fn fresh(all: &[(u16, i64)], codes: bool) -> Cells {
+        if all.len() <= LIST_MAX {
+            return Cells::List(
+                all.iter().map(|it| it.0).collect(),
+                all.iter().map(|it| it.1).collect(),
+            );
+        }
+        let mut values: Vec<i64> = Vec::with_capacity(FEW_MAX);
+        for &(_, value) in all {
+            if !values.contains(&value) {
+                if values.len() == FEW_MAX {
+                    return Cells::of(all, codes, true);
+                }
+                values.push(value);
+            }
+        }
+        let mut words: Vec<Box<Words>> = values.iter().map(|_| new_words()).collect();
+        for (place, value) in all {
+            if let Some(at) = values.iter().position(|it| it == value) {
+                set_bit(&mut words[at], *place);
+            }
+        }
+        let parts = words.iter().map(|words| Part::of_words(words));
+        Cells::Few(values.into_iter().zip(parts).collect())
     }
 
     /// Places whose value lies in one of the ranges, both ends included.

@@ -85,6 +85,20 @@ impl Column {
         }
     }
 
+    /// Takes numbers of a lane without codes for ordinals of a block that have no value, by place.
+    pub fn fill(&mut self, lane: Lane, block: usize, values: &[(u16, i64)]) {
+        let blocks = &mut self.lanes[lane as usize];
+        if blocks.len() <= block {
+            blocks.resize_with(block + 1, Cells::default);
+        }
+        match &mut blocks[block] {
+            empty if empty.is_empty() => *empty = Cells::fresh(values, false),
+            cells => values
+                .iter()
+                .for_each(|(place, value)| cells.set(*place, Some(*value), false)),
+        }
+    }
+
     /// The value, texts after NFKC.
     pub fn get(&self, ordinal: u32) -> Option<Value> {
         for lane in Lane::ALL {
@@ -157,9 +171,10 @@ impl Column {
             + self.objects.bytes()
     }
 
-    fn home(&mut self, value: &Value) -> Home {
+    /// The lane and the number of a value that needs no code.
+    pub fn plain(value: &Value) -> Option<(Lane, i64)> {
         let plain = |number: i64| (-VALUE_MAX..=VALUE_MAX).contains(&number).then_some(number);
-        let lane = match value {
+        match value {
             Value::Bool(yes) => Some((Lane::Bool, i64::from(*yes))),
             Value::Int(number) => plain(*number).map(|number| (Lane::Int, number)),
             Value::Number(number) => number
@@ -168,13 +183,19 @@ impl Column {
                 .map(|number| (Lane::Decimal, number)),
             Value::Date(days) => Some((Lane::Date, i64::from(*days))),
             Value::Time(time) => plain(time.0).map(|ms| (Lane::Time, ms)),
+            _ => None,
+        }
+    }
+
+    fn home(&mut self, value: &Value) -> Home {
+        let lane = match value {
             Value::Text(text) => {
                 let code = self.texts.acquire(normal(text).as_bytes());
                 Some((Lane::Text, i64::from(code)))
             }
             Value::List(values) if values.iter().all(is_plain) => return Home::List,
             Value::List(_) | Value::Object(_) => return Home::Object,
-            Value::Cleared => None,
+            plain => Column::plain(plain),
         };
         let (lane, number) =
             lane.unwrap_or_else(|| (Lane::Other, i64::from(self.others.acquire(&stored(value)))));

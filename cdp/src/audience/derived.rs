@@ -3,10 +3,17 @@
 //! One column serves every clause that differs only in what it asks of the result. It is kept for members whose facts
 //! change, and for those whose time has come.
 
-use actors::model::{MemberNo, Time};
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::column::Column;
+use actors::model::{MemberNo, Time};
+use smallvec::SmallVec;
+
+use super::bits::{BLOCK, join, split};
+use super::column::{Column, Lane};
 use super::due::Due;
+use super::series::Inside;
 use super::store::Store;
 use crate::profile::Value;
 use crate::rule::behaviour::aggregate;
@@ -60,11 +67,20 @@ pub(crate) struct Derived {
 /// Members that are computed before their values are put in place: some tens of megabytes of values at most.
 const ROUND: u32 = 1 << 19;
 
-/// Members for which another thread is worth starting.
-const SHARE_MIN: usize = 4096;
-
-/// A member, the value, and when to look again.
-type Computed = (u32, Option<Value>, Option<Time>);
+/// What was computed of the members of one block.
+#[derive(Default)]
+struct Made {
+    block: usize,
+    /// The lane of most values, and these by place.
+    lane: Option<Lane>,
+    numbers: Vec<(u16, i64)>,
+    /// Values of other lanes and sorts.
+    values: Vec<(u32, Value)>,
+    /// Whom to look at again, by the bucket of [`Due`].
+    due: HashMap<i64, Vec<u32>>,
+    /// Whom within the minute.
+    soon: Vec<(u32, Time)>,
+}
 
 /// What depends on the clock but on no member.
 #[derive(Debug, Clone)]
@@ -166,19 +182,18 @@ impl Derived {
         }
     }
 
-    /// Computes members that are not computed yet, up to `limit` of them; answers whether all are.
+    /// Computes members that are not computed yet, about `limit` of them, by whole blocks; answers whether all are.
     pub fn build(&mut self, store: &Store, now: Time, limit: u32, threads: usize) -> bool {
         let all = store.people.ordinals;
-        let until = all.min(self.built.saturating_add(limit));
+        let until = match self.built.checked_add(limit) {
+            Some(until) => all.min(until.checked_next_multiple_of(BLOCK as u32).unwrap_or(all)),
+            None => all,
+        };
         let present = self.present_at(store, now);
         while self.built < until {
             let end = until.min(self.built.saturating_add(ROUND));
-            let found = self.compute_all(store, &present, self.built..end, threads);
-            for (member, value, next) in found.into_iter().flatten() {
-                if let Some(next) = next {
-                    self.due.enter(member, next);
-                }
-                self.column.set(member, value.as_ref());
+            for made in self.compute_all(store, &present, self.built..end, threads) {
+                self.take(made);
             }
             self.built = end;
         }
@@ -186,45 +201,87 @@ impl Derived {
         self.built == all
     }
 
-    /// What is to be kept of members; shared out between threads where they are many.
+    fn take(&mut self, made: Made) {
+        for (bucket, members) in &made.due {
+            self.due.enter_all(*bucket, members);
+        }
+        for (member, at) in made.soon {
+            self.due.enter(member, at);
+        }
+        if let Some(lane) = made.lane {
+            self.column.fill(lane, made.block, &made.numbers);
+        }
+        for (member, value) in &made.values {
+            self.column.set(*member, Some(value));
+        }
+    }
+
+    /// What is to be kept of members; blocks are shared out between threads where they are many.
     fn compute_all(
         &self,
         store: &Store,
         present: &Present,
-        members: std::ops::Range<u32>,
+        members: Range<u32>,
         threads: usize,
-    ) -> Vec<Vec<Computed>> {
-        let work = |members: std::ops::Range<u32>| -> Vec<Computed> {
-            members
-                .filter_map(|member| {
-                    let (value, next) = self.value(store, MemberNo(member), present);
-                    let value = value.filter(|value| Some(value) != self.default.as_ref());
-                    (value.is_some() || next.is_some()).then_some((member, value, next))
-                })
-                .collect()
-        };
-        let share = members.len().div_ceil(threads).max(SHARE_MIN) as u32;
-        let mut shares: Vec<_> = (members.clone().step_by(share as usize))
-            .map(|from| from..members.end.min(from.saturating_add(share)))
+    ) -> Vec<Made> {
+        let blocks: Vec<Range<u32>> = (split(members.start).0..=split(members.end - 1).0)
+            .map(|block| {
+                let from = join(block, 0);
+                let to = from.saturating_add(BLOCK as u32);
+                members.start.max(from)..members.end.min(to)
+            })
             .collect();
-        let Some(mine) = shares.pop() else {
-            return Vec::new();
+        let next = AtomicUsize::new(0);
+        let work = || {
+            let mut all = Vec::new();
+            while let Some(members) = blocks.get(next.fetch_add(1, Ordering::Relaxed)) {
+                all.push(self.compute_block(store, present, members.clone()));
+            }
+            all
         };
-        let work = &work;
+        let threads = threads.min(blocks.len());
         std::thread::scope(|scope| {
-            let others: Vec<_> = shares
-                .into_iter()
-                .map(|share| scope.spawn(move || work(share)))
-                .collect();
-            let mut found = vec![work(mine)];
+            let others: Vec<_> = (1..threads).map(|_| scope.spawn(work)).collect();
+            let mut made = work();
             for other in others {
                 match other.join() {
-                    Ok(it) => found.push(it),
+                    Ok(it) => made.extend(it),
                     Err(panic) => std::panic::resume_unwind(panic),
                 }
             }
-            found
+            // Ascending, as the lists of whom to look at again want it.
+            made.sort_unstable_by_key(|made| made.block);
+            made
         })
+    }
+
+    /// Members of one block.
+    fn compute_block(&self, store: &Store, present: &Present, members: Range<u32>) -> Made {
+        let mut made = Made {
+            block: split(members.start).0,
+            ..Made::default()
+        };
+        let begun = Due::bucket(present.now);
+        for member in members {
+            let (value, next) = self.value(store, MemberNo(member), present);
+            if let Some(next) = next {
+                match Due::bucket(next) {
+                    bucket if bucket > begun => made.due.entry(bucket).or_default().push(member),
+                    _ => made.soon.push((member, next)),
+                }
+            }
+            let Some(value) = value.filter(|value| Some(value) != self.default.as_ref()) else {
+                continue;
+            };
+            match Column::plain(&value) {
+                Some((lane, number)) if made.lane.is_none_or(|it| it == lane) => {
+                    made.lane = Some(lane);
+                    made.numbers.push((split(member).1, number));
+                }
+                _ => made.values.push((member, value)),
+            }
+        }
+        made
     }
 
     /// Members below this are computed.
@@ -298,6 +355,7 @@ impl Derived {
         let (mut span, mut matcher) = (None, None);
         match &self.what {
             What::Behaviour { window, .. } => span = Some(window.at(now, &store.zone)),
+            What::Sequence { sequence, .. } => span = Some(sequence.lookback.at(now, &store.zone)),
             What::Some { filter, .. } => matcher = Some(filter.at(now, &store.zone)),
             _ => {}
         }
@@ -319,23 +377,54 @@ impl Derived {
                 aggregate: kind,
                 over,
             } => {
-                let hits = store.hits(*series, member);
-                if hits.is_empty() {
+                let span = present.span.expect("made for behaviour");
+                let mut inside = Inside::default();
+                for fragment in store.people.fragments(member) {
+                    store.series[*series].add_inside(fragment, span, &mut inside, |_| ());
+                }
+                if !inside.any {
                     return (None, None);
                 }
-                let span = present.span.expect("made for behaviour");
-                let value = aggregate(*kind, *over, span.of(&hits), &store.zone);
-                (value, next_change(window, span, &hits, now, store))
+                let value = match quick(*kind, *over, &inside, store) {
+                    Some(value) => value,
+                    None => {
+                        let hits = store.hits(*series, member);
+                        aggregate(*kind, *over, span.of(&hits), &store.zone)
+                    }
+                };
+                (value, next_change(window, &inside, now, store))
             }
             What::Sequence { series, sequence } => {
-                let steps: Vec<Vec<Hit>> =
-                    series.iter().map(|it| store.hits(*it, member)).collect();
-                if steps.iter().all(Vec::is_empty) {
-                    return (None, None);
+                let span = present.span.expect("made for sequences");
+                let mut steps: SmallVec<[(SmallVec<[Time; 8]>, Inside); 3]> = SmallVec::new();
+                for &series in series {
+                    let (mut times, mut inside) = (SmallVec::new(), Inside::default());
+                    for fragment in store.people.fragments(member) {
+                        let series = &store.series[series];
+                        series.add_inside(fragment, span, &mut inside, |at| times.push(at));
+                    }
+                    // Without one of its steps no sequence comes true by the clock.
+                    if !inside.any {
+                        return (None, None);
+                    }
+                    times.sort_unstable();
+                    steps.push((times, inside));
                 }
-                let steps: Vec<&[Hit]> = steps.iter().map(|hits| &**hits).collect();
-                let holds = sequence.evaluate(&steps, now, &store.zone).is_some();
-                (yes(holds), sequence.next_change(&steps, now, &store.zone))
+                let times: SmallVec<[&[Time]; 3]> = steps.iter().map(|step| &*step.0).collect();
+                let begins = sequence.begins(&times);
+                let next = match (&sequence.lookback, begins) {
+                    (lookback @ Window::Between(..), _) | (lookback, None) => (steps.iter())
+                        .filter_map(|(_, inside)| next_change(lookback, inside, now, store))
+                        .min(),
+                    (lookback, Some(at)) => {
+                        let inside = Inside {
+                            oldest: Some(at.0),
+                            ..Inside::default()
+                        };
+                        next_change(lookback, &inside, now, store)
+                    }
+                };
+                (yes(begins.is_some()), next)
             }
             What::Some { path, filter } => {
                 let column = store.attributes.get(path.root());
@@ -363,32 +452,56 @@ impl Derived {
     }
 }
 
-/// As [`Window::next_change`], by the table of days where it is enough.
-fn next_change(
-    window: &Window,
-    span: Span,
-    hits: &[Hit],
-    now: Time,
-    store: &Store,
-) -> Option<Time> {
-    let days = &store.days;
-    let (leave, enter) = match window {
-        Window::All => (None, 0),
-        Window::Days(n) => (Some(i32::try_from(*n).ok()?), 0),
-        Window::DaysAgo(a, b) => (
-            Some(i32::try_from(*a).ok()?.checked_add(1)?),
-            i32::try_from(*b).ok()?,
-        ),
-        other => return other.next_change(hits, now, &store.zone),
+/// As [`aggregate`] for what one pass without values tells; `None`: it does not tell this.
+fn quick(kind: Aggregate, over: Over, inside: &Inside, store: &Store) -> Option<Option<Value>> {
+    let own = |at: i64| match over {
+        Over::Day => Value::Date(store.days.of(Time(at))),
+        _ => Value::Time(Time(at)),
     };
-    let oldest = span.of(hits).first().map(|hit| hit.time);
-    let behind = hits.partition_point(|hit| hit.time <= span.to);
-    let coming = hits.get(behind).map(|hit| hit.time);
-    let leaves = oldest.zip(leave).map(|(at, n)| days.start(days.of(at) + n));
-    let enters = coming.map(|at| match enter {
-        0 => at,
-        n => days.start(days.of(at) + n).max(at),
-    });
+    Some(match (over, kind) {
+        (Over::Events, _) => Some(Value::Int(inside.count)),
+        (Over::Time | Over::Day, Aggregate::Count) => Some(Value::Int(inside.count)),
+        (Over::Time | Over::Day, Aggregate::Min | Aggregate::First) => inside.oldest.map(own),
+        (Over::Time | Over::Day, Aggregate::Max | Aggregate::Last) => inside.newest.map(own),
+        (Over::Field, Aggregate::Count) if !inside.coded => Some(Value::Int(inside.valued)),
+        // Sums are kept in billionths: those of which there may be too many go the other way.
+        (Over::Field, Aggregate::Sum) if !inside.coded => {
+            Some(Value::Int(i64::try_from(inside.sum).ok()?))
+        }
+        _ => return None,
+    })
+}
+
+/// As [`Window::next_change`], by the table of days where it is enough.
+fn next_change(window: &Window, inside: &Inside, now: Time, store: &Store) -> Option<Time> {
+    let days = &store.days;
+    let (oldest, coming) = (inside.oldest.map(Time), inside.coming.map(Time));
+    let starts = |at: Time, n: i32| days.start(days.of(at) + n);
+    let (leaves, enters) = match window {
+        Window::All => (None, coming),
+        Window::Slide(ms) => (oldest.map(|at| at.plus_ms(ms + 1)), coming),
+        Window::Days(n) => {
+            let n = i32::try_from(*n).ok()?;
+            (oldest.map(|at| starts(at, n)), coming)
+        }
+        Window::DaysAgo(a, b) => {
+            let a = i32::try_from(*a).ok()?.checked_add(1)?;
+            let b = i32::try_from(*b).ok()?;
+            (
+                oldest.map(|at| starts(at, a)),
+                coming.map(|at| starts(at, b).max(at)),
+            )
+        }
+        other => {
+            // Only the first inside and the first behind decide; without either, that there is any.
+            let hit = |time: Time| Hit { time, value: None };
+            let mut hits: SmallVec<[Hit; 2]> = oldest.into_iter().chain(coming).map(hit).collect();
+            if hits.is_empty() {
+                hits.push(hit(Time(i64::MIN)));
+            }
+            return other.next_change(&hits, now, &store.zone);
+        }
+    };
     let both = leaves.into_iter().chain(enters);
     both.filter(|at| *at > now).min()
 }

@@ -1,6 +1,12 @@
 //! Codes for byte strings: each distinct one is kept once, for as long as somebody uses it.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Range;
+
+use super::find::{Needle, is_simple};
+
+/// Bytes of strings that are worth another thread to look through: some tenths of a millisecond.
+const SHARE_BYTES_MIN: usize = 1 << 20;
 
 /// Free slot.
 const FREE: u32 = u32::MAX;
@@ -24,8 +30,11 @@ pub(crate) struct Dict {
     idle: Vec<u32>,
     /// Bytes in gaps.
     garbage: usize,
-    /// Strings do not stand in the order of their codes any more.
-    shuffled: bool,
+    /// Where strings begin and whose they are, in the order of their places: kept while that is not the order of codes.
+    /// Strings that are gone are still in it.
+    places: Option<Vec<(u32, u32)>>,
+    /// One bit per code: the string has letters whose case is not simple ([`is_simple`]).
+    special: Vec<u64>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -75,15 +84,25 @@ impl Dict {
         self.bytes.extend_from_slice(text);
         let code = match self.idle.pop() {
             Some(code) => {
-                self.shuffled = true;
-                self.entries[code as usize] = entry;
+                let entries = &mut self.entries;
+                let places = self.places.get_or_insert_with(|| {
+                    let entries = entries.iter().enumerate();
+                    entries.map(|(code, it)| (it.at, code as u32)).collect()
+                });
+                places.push((entry.at, code));
+                entries[code as usize] = entry;
                 code
             }
             None => {
+                let code = self.entries.len() as u32;
                 self.entries.push(entry);
-                (self.entries.len() - 1) as u32
+                if let Some(places) = &mut self.places {
+                    places.push((entry.at, code));
+                }
+                code
             }
         };
+        self.set_special(code, !is_simple(text));
         self.taken += usize::from(self.slots[slot] == FREE);
         self.slots[slot] = code;
         code
@@ -102,7 +121,25 @@ impl Dict {
         self.bytes[at as usize..][..len as usize].fill(0);
         self.garbage += len as usize;
         self.entries[code as usize].len = 0;
+        self.set_special(code, false);
         self.idle.push(code);
+    }
+
+    fn set_special(&mut self, code: u32, special: bool) {
+        let (word, bit) = (code as usize >> 6, 1 << (code & 63));
+        if special {
+            if self.special.len() <= word {
+                self.special.resize(word + 1, 0);
+            }
+            self.special[word] |= bit;
+        } else if let Some(word) = self.special.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
+    fn is_special(&self, code: u32) -> bool {
+        let word = self.special.get(code as usize >> 6);
+        word.is_some_and(|word| word >> (code & 63) & 1 != 0)
     }
 
     /// Codes in use and their strings.
@@ -120,30 +157,110 @@ impl Dict {
         })
     }
 
-    /// Codes in use whose string holds `part`, ascending: one search through all of them where they stand in order.
-    /// `None`: they do not, or `part` is empty.
-    pub fn holding(&self, part: &[u8]) -> Option<Vec<u32>> {
-        if self.shuffled || part.is_empty() {
-            return None;
+    /// Codes in use whose text (NFKC) holds `part`, which is without case, in any case; ascending. `holds` is asked of texts
+    /// whose letters are special.
+    pub fn holding(
+        &self,
+        part: &[u8],
+        threads: usize,
+        holds: &(dyn Fn(&[u8]) -> bool + Sync),
+    ) -> Vec<u32> {
+        if part.is_empty() {
+            return self.iter().map(|(code, _)| code).collect();
         }
-        let finder = memchr::memmem::Finder::new(part);
         let mut codes = Vec::new();
-        let mut from = 0;
-        while let Some(found) = finder.find(&self.bytes[from..]) {
-            let at = from + found;
-            // The last string that begins at or before it; strings of no length begin where the next one does.
-            let code = self.entries.partition_point(|it| it.at as usize <= at) - 1;
-            let entry = self.entries[code];
-            let end = entry.at as usize + entry.len as usize;
-            if at + part.len() <= end {
-                codes.push(code as u32);
-                from = end;
-            } else {
-                // It runs over the end of a string, or stands in a gap.
-                from = at + 1;
+        // A part with special letters is in no other text.
+        if is_simple(part) {
+            let needle = Needle::new(part);
+            let all = self.places.as_ref().map_or(self.entries.len(), Vec::len);
+            let shares = shares(all, self.bytes.len(), threads);
+            codes = side_by_side(shares, &|share| self.search(&needle, share));
+            if self.places.is_some() {
+                codes.sort_unstable();
             }
         }
-        Some(codes)
+        let simple = codes.len();
+        let words = shares(self.special.len(), self.special.len() * 1024, threads);
+        codes.extend(side_by_side(words, &|words| {
+            let mut found = Vec::new();
+            for word in words {
+                let mut left = self.special[word];
+                while left != 0 {
+                    let code = word as u32 * 64 + left.trailing_zeros();
+                    left &= left - 1;
+                    if holds(self.get(code)) {
+                        found.push(code);
+                    }
+                }
+            }
+            found
+        }));
+        if simple > 0 && simple < codes.len() {
+            codes.sort_unstable();
+        }
+        codes
+    }
+
+    /// Codes in use whose string satisfies a condition, ascending.
+    pub fn which(&self, threads: usize, holds: &(dyn Fn(&[u8]) -> bool + Sync)) -> Vec<u32> {
+        // A condition costs more than looking at bytes.
+        let shares = shares(self.entries.len(), self.bytes.len() * 8, threads);
+        side_by_side(shares, &|share| {
+            let entries = &self.entries[share.clone()];
+            let used = (share.start as u32..)
+                .zip(entries)
+                .filter(|(_, it)| it.uses > 0);
+            used.filter(|(_, it)| holds(&self.bytes[it.at as usize..][..it.len as usize]))
+                .map(|(code, _)| code)
+                .collect()
+        })
+    }
+
+    /// Codes of strings with simple letters that hold the needle, by place, among some places: one search through them.
+    fn search(&self, needle: &Needle<'_>, places: Range<usize>) -> Vec<u32> {
+        let of = |place: usize| match &self.places {
+            Some(places) => places[place],
+            None => (self.entries[place].at, place as u32),
+        };
+        let all = self.places.as_ref().map_or(self.entries.len(), Vec::len);
+        let from = match places.start == 0 {
+            true => 0,
+            false => of(places.start).0 as usize,
+        };
+        let to = match places.end == all {
+            true => self.bytes.len(),
+            false => of(places.end).0 as usize,
+        };
+        let mut codes = Vec::new();
+        let mut place = places.start;
+        needle.each(&self.bytes[from..to], |at, length| {
+            let at = from + at;
+            // The last string that begins at or before it: with growing steps, then by halving.
+            let mut step = 1;
+            while place + step < places.end && of(place + step).0 as usize <= at {
+                place += step;
+                step *= 2;
+            }
+            let mut end = places.end.min(place + step);
+            while place + 1 < end {
+                let middle = place + (end - place) / 2;
+                match of(middle).0 as usize <= at {
+                    true => place = middle,
+                    false => end = middle,
+                }
+            }
+            let (begin, code) = of(place);
+            let entry = self.entries[code as usize];
+            let until = begin as usize + entry.len as usize;
+            // It may run over the end of a string, stand in a gap, or belong to one that is gone.
+            if entry.at == begin && entry.uses > 0 && at + length <= until && !self.is_special(code)
+            {
+                codes.push(code);
+                return until - from;
+            }
+            at + 1 - from
+        });
+        codes
     }
 
     /// All codes are below this.
@@ -155,6 +272,7 @@ impl Dict {
         self.bytes.capacity()
             + self.entries.capacity() * size_of::<Entry>()
             + (self.slots.capacity() + self.idle.capacity()) * 4
+            + (self.places.as_ref().map_or(0, Vec::capacity) + self.special.capacity()) * 8
     }
 
     /// The code, or the slot for it.
@@ -209,8 +327,44 @@ impl Dict {
         }
         self.bytes = kept;
         self.garbage = 0;
-        self.shuffled = false;
+        self.places = None;
     }
+}
+
+/// Equal shares of so many things that take so many bytes, as many as are worth a thread.
+fn shares(things: usize, bytes: usize, threads: usize) -> Vec<Range<usize>> {
+    let threads = threads.min(bytes / SHARE_BYTES_MIN).max(1);
+    let share = things.div_ceil(threads).max(1);
+    (0..things)
+        .step_by(share)
+        .map(|from| from..things.min(from + share))
+        .collect()
+}
+
+/// Does the shares on a thread each and joins what they found, in order.
+fn side_by_side(
+    mut shares: Vec<Range<usize>>,
+    work: &(dyn Fn(Range<usize>) -> Vec<u32> + Sync),
+) -> Vec<u32> {
+    let Some(mine) = shares.pop() else {
+        return Vec::new();
+    };
+    std::thread::scope(|scope| {
+        let others: Vec<_> = shares
+            .into_iter()
+            .map(|share| scope.spawn(move || work(share)))
+            .collect();
+        let mine = work(mine);
+        let mut all = Vec::new();
+        for other in others {
+            match other.join() {
+                Ok(found) => all.extend(found),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        all.extend(mine);
+        all
+    })
 }
 
 fn hash(text: &[u8]) -> usize {

@@ -25,11 +25,28 @@ pub(crate) struct Due {
 impl Due {
     /// Enters a member.
     pub fn enter(&mut self, member: u32, at: Time) {
-        let bucket = at.0.div_euclid(BUCKET_MS);
+        let bucket = Due::bucket(at);
         match self.begun {
             Some(begun) if bucket <= begun => self.soon.push(Reverse((at, member))),
             _ => drop(self.buckets.entry(bucket).or_default().insert(member)),
         }
+    }
+
+    /// Enters members of one bucket ([`Due::bucket`]), ascending. Nobody else of the bucket has a higher number.
+    pub fn enter_all(&mut self, bucket: i64, members: &[u32]) {
+        if self.begun.is_some_and(|begun| bucket <= begun) {
+            let at = Time(bucket.saturating_mul(BUCKET_MS));
+            return members.iter().for_each(|it| self.enter(*it, at));
+        }
+        let entered = self.buckets.entry(bucket).or_default();
+        if entered.append(members.iter().copied()).is_err() {
+            entered.extend(members.iter().copied());
+        }
+    }
+
+    /// The bucket of an instant.
+    pub fn bucket(at: Time) -> i64 {
+        at.0.div_euclid(BUCKET_MS)
     }
 
     /// Takes up to `limit` members whose instant, or whose bucket's first, is not after `now`.

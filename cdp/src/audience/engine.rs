@@ -10,7 +10,7 @@ use std::sync::Arc;
 use actors::model::{IdentNo, MemberNo, Place, Position, Time};
 use jiff::tz::TimeZone;
 
-pub use answer::{Counted, Distribution, Memory};
+pub use answer::{Counted, Distribution, Memory, Previewed};
 pub use prepare::NotReady;
 
 use super::column::Column;

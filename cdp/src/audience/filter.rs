@@ -13,6 +13,7 @@ use smallvec::{SmallVec, smallvec};
 use super::bits::{Part, Words, new_words, set_bit};
 use super::cells::{VALUE_MAX, has_code};
 use super::column::{Column, DECIMAL_DIGITS, Lane, read, text};
+use super::dict::Dict;
 use super::kernel;
 use crate::profile::Value;
 use crate::profile::value::Number;
@@ -56,8 +57,15 @@ pub(crate) enum Pick {
 }
 
 impl Filter {
-    /// A condition for a column. `default`: what those without a value are held to have.
-    pub fn new(test: &Fixed, column: &Column, zone: &TimeZone, default: Option<&Value>) -> Filter {
+    /// A condition for a column. `default`: what those without a value are held to have. `threads`: how many may look
+    /// through texts.
+    pub fn new(
+        test: &Fixed,
+        column: &Column,
+        zone: &TimeZone,
+        default: Option<&Value>,
+        threads: usize,
+    ) -> Filter {
         let mut positive = test.clone();
         positive.negative = false;
         let wanted = match &positive.want {
@@ -66,10 +74,10 @@ impl Filter {
                 .map(|point| {
                     let mut one = positive.clone();
                     one.want = Want::Compare(Compare::Eq, point.clone());
-                    Wanted::new(&one, column, zone)
+                    Wanted::new(&one, column, zone, threads)
                 })
                 .collect(),
-            _ => smallvec![Wanted::new(&positive, column, zone)],
+            _ => smallvec![Wanted::new(&positive, column, zone, threads)],
         };
         Filter {
             wanted,
@@ -147,11 +155,11 @@ impl Filter {
 }
 
 impl Wanted {
-    fn new(test: &Fixed, column: &Column, zone: &TimeZone) -> Wanted {
+    fn new(test: &Fixed, column: &Column, zone: &TimeZone, threads: usize) -> Wanted {
         let lanes = Lane::ALL.map(|lane| match lane {
             _ if !column.has_lane(lane) => Pick::None,
-            Lane::Text => text_codes(test, column),
-            Lane::Other => codes(column.others.codes(), column.others.iter(), |bytes| {
+            Lane::Text => text_codes(test, column, threads),
+            Lane::Other => codes(&column.others, threads, &|bytes| {
                 read(bytes).is_some_and(|value| test.holds(Some(&value)))
             }),
             plain => numbers(test, plain, zone),
@@ -161,7 +169,7 @@ impl Wanted {
                 Want::Compare(Compare::Eq, Point::Text(text)) => {
                     Pick::one(lists.code(&Value::Text(text.clone())))
                 }
-                _ => codes(lists.elements.codes(), lists.elements.iter(), |bytes| {
+                _ => codes(&lists.elements, threads, &|bytes| {
                     read(bytes).is_some_and(|value| test.holds(Some(&value)))
                 }),
             },
@@ -295,19 +303,11 @@ impl Pick {
 }
 
 /// Codes whose string satisfies a condition.
-fn codes<'a>(
-    all: usize,
-    strings: impl Iterator<Item = (u32, &'a [u8])>,
-    mut holds: impl FnMut(&[u8]) -> bool,
-) -> Pick {
-    let hits: Vec<u32> = strings
-        .filter(|(_, bytes)| holds(bytes))
-        .map(|(code, _)| code)
-        .collect();
-    Pick::of_codes(&hits, all)
+fn codes(dict: &Dict, threads: usize, holds: &(dyn Fn(&[u8]) -> bool + Sync)) -> Pick {
+    Pick::of_codes(&dict.which(threads, holds), dict.codes())
 }
 
-fn text_codes(test: &Fixed, column: &Column) -> Pick {
+fn text_codes(test: &Fixed, column: &Column, threads: usize) -> Pick {
     let dict = &column.texts;
     match &test.want {
         Want::Anything | Want::Value => Pick::All,
@@ -322,20 +322,11 @@ fn text_codes(test: &Fixed, column: &Column) -> Pick {
             hits.sort_unstable();
             Pick::of_codes(&hits, dict.codes())
         }
-        Want::Contains(part) => match is_caseless(part).then(|| dict.holding(part.as_bytes())) {
-            Some(Some(hits)) => Pick::of_codes(&hits, dict.codes()),
-            _ => {
-                let mut folded = Vec::new();
-                let finder = memchr::memmem::Finder::new(part.as_bytes());
-                codes(dict.codes(), dict.iter(), |bytes| {
-                    match fold_quickly(bytes, &mut folded) {
-                        true => finder.find(&folded).is_some(),
-                        false => wants(test, bytes),
-                    }
-                })
-            }
-        },
-        _ => codes(dict.codes(), dict.iter(), |bytes| wants(test, bytes)),
+        Want::Contains(part) => {
+            let hits = dict.holding(part.as_bytes(), threads, &|bytes| wants(test, bytes));
+            Pick::of_codes(&hits, dict.codes())
+        }
+        _ => codes(dict, threads, &|bytes| wants(test, bytes)),
     }
 }
 
@@ -343,26 +334,6 @@ fn wants(test: &Fixed, bytes: &[u8]) -> bool {
     let mut probe = test.probe();
     probe.feed(&Scalar::Text(text(bytes).into()));
     probe.holds()
-}
-
-/// Letters between these have no case, and no other letter becomes one of them: Chinese, Japanese kana.
-const CASELESS: std::ops::RangeInclusive<char> = '\u{3000}'..='\u{9fff}';
-
-/// Whether a text holds this part exactly if it does so without case.
-fn is_caseless(part: &str) -> bool {
-    let caseless = |it: char| it.is_ascii() && !it.is_ascii_alphabetic() || CASELESS.contains(&it);
-    part.chars().all(caseless)
-}
-
-/// Takes the case out of a text (NFKC) of ASCII and [`CASELESS`] letters; `false`: there are others.
-fn fold_quickly(bytes: &[u8], folded: &mut Vec<u8>) -> bool {
-    folded.clear();
-    folded.extend_from_slice(bytes);
-    folded.make_ascii_lowercase();
-    // First bytes of the letters between U+3000 and U+9FFF; what follows a first byte is below 0xC0.
-    bytes
-        .iter()
-        .all(|byte| *byte < 0xc0 || (0xe3..=0xe9).contains(byte))
 }
 
 /// Which numbers of a lane without codes.

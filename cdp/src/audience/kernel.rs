@@ -125,6 +125,23 @@ fn table_with<C: Cell>(cells: &[C; BLOCK], table: &[u64], out: &mut Words) {
 }
 
 #[inline(always)]
+fn pairs_with<P: Pack>(a: &[u8], b: &[u8], want: [u8; 4]) -> Option<(usize, u64)> {
+    let [case_a, want_a, case_b, want_b] = want;
+    let groups = a.as_chunks::<64>().0.iter().zip(b.as_chunks::<64>().0);
+    for (group, (a, b)) in groups.enumerate() {
+        let mut hit = [0u8; 64];
+        for ((hit, a), b) in hit.iter_mut().zip(a).zip(b) {
+            *hit = u8::from(a | case_a == want_a) & u8::from(b | case_b == want_b);
+        }
+        let bits = P::pack(&hit);
+        if bits != 0 {
+            return Some((group * 64, bits));
+        }
+    }
+    None
+}
+
+#[inline(always)]
 fn count_with(words: &Words) -> u32 {
     words.iter().map(|word| word.count_ones()).sum()
 }
@@ -174,6 +191,14 @@ dispatch!(
     table / table_wide<C>(cells: &[C; BLOCK], table: &[u64], out: &mut Words),
     table_with(cells, table, out),
     table_with(cells, table, out)
+);
+
+dispatch!(
+    /// The first group of sixty-four places where the bytes of both are as wanted, and at which of them. `want`: the bits
+    /// that a byte of `a` is joined with, what it is then, and the same of `b`. Whole groups only.
+    pairs / pairs_wide(a: &[u8], b: &[u8], want: [u8; 4]) -> Option<(usize, u64)>,
+    pairs_with::<Plain>(a, b, want),
+    pairs_with::<Avx2>(a, b, want)
 );
 
 dispatch!(

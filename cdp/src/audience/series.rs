@@ -10,6 +10,7 @@ use super::blobs::{Blobs, push_varint, take_varint, unzigzag, zigzag};
 use super::column::{read, stored};
 use super::dict::Dict;
 use crate::profile::Value;
+use crate::rule::Span;
 use crate::rule::measure::{Extractor, Hit, Measure};
 
 /// Whole numbers up to this (either sign) are kept as they are.
@@ -23,6 +24,31 @@ pub struct Series {
     values: Dict,
     /// The measure takes a value, so that the order of events of one instant matters.
     valued: bool,
+}
+
+/// What lies in a window.
+#[derive(Debug, Default)]
+pub(crate) struct Inside {
+    /// There are events, inside or not.
+    pub any: bool,
+    /// Events.
+    pub count: i64,
+    /// Events with a whole number.
+    pub valued: i64,
+    /// The sum of these.
+    pub sum: i128,
+    /// There are values that are no plain whole numbers: then the two before say nothing.
+    pub coded: bool,
+    /// The first.
+    pub oldest: Option<i64>,
+    /// The last.
+    pub newest: Option<i64>,
+    /// The first behind the window.
+    pub coming: Option<i64>,
+}
+
+fn earlier(known: Option<i64>, time: i64) -> Option<i64> {
+    Some(known.map_or(time, |known| known.min(time)))
 }
 
 /// An event as kept: time, arrival, packed value.
@@ -88,6 +114,46 @@ impl Series {
             };
             let time = Time(time);
             into.push((arrival, Hit { time, value }));
+        }
+    }
+
+    /// Adds what lies in a window of a fragment's events, without making values of them; shows the instants of these.
+    pub(crate) fn add_inside(
+        &self,
+        fragment: IdentNo,
+        span: Span,
+        inside: &mut Inside,
+        mut each: impl FnMut(Time),
+    ) {
+        let mut bytes = self.rows.get(fragment.0);
+        let mut time = 0i64;
+        while !bytes.is_empty() {
+            inside.any = true;
+            time = time.wrapping_add(unzigzag(take_varint(&mut bytes)));
+            let mut packed = 0;
+            if self.valued {
+                take_varint(&mut bytes);
+                packed = take_varint(&mut bytes);
+            }
+            if time > span.to.0 {
+                inside.coming = earlier(inside.coming, time);
+                break;
+            }
+            if time < span.from.0 {
+                continue;
+            }
+            each(Time(time));
+            inside.count += 1;
+            inside.oldest = earlier(inside.oldest, time);
+            inside.newest = Some(inside.newest.map_or(time, |known| known.max(time)));
+            match packed & 3 {
+                0 => {}
+                1 => {
+                    inside.valued += 1;
+                    inside.sum += i128::from(unzigzag(packed >> 2));
+                }
+                _ => inside.coded = true,
+            }
         }
     }
 

@@ -120,6 +120,16 @@ pub enum Read<'a> {
 }
 
 impl Plan {
+    /// The plan of a leaf alone: for what reads the same, whatever the rule said.
+    pub fn of_leaf(leaf: Leaf) -> Plan {
+        Plan {
+            rule: Rule::And(Vec::new()),
+            nodes: vec![Node::Leaf(0)],
+            places: vec!["".into()],
+            leaves: vec![leaf],
+        }
+    }
+
     /// The root's number.
     pub fn root(&self) -> usize {
         self.nodes.len() - 1

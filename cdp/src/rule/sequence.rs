@@ -54,6 +54,20 @@ impl Sequence {
         None
     }
 
+    /// When the chain of [`Sequence::evaluate`] begins, by the instants of each step inside the lookback, ascending.
+    pub(crate) fn begins(&self, steps: &[&[Time]]) -> Option<Time> {
+        let (first, rest) = steps.split_first()?;
+        let chain = |start: Time| {
+            rest.iter().try_fold(start, |last, times| {
+                times.get(times.partition_point(|at| *at <= last)).copied()
+            })
+        };
+        first.iter().rev().copied().find(|start| {
+            let last = chain(*start);
+            last.is_some_and(|last| self.within_ms.is_none_or(|ms| last.0 - start.0 <= ms))
+        })
+    }
+
     /// The first instant after `now` at which the outcome may differ without new events.
     ///
     /// A sequence that holds does so until the chain that begins last leaves the lookback; one that does not hold can only

@@ -36,36 +36,69 @@ fn many_come_and_go() {
 
 #[test]
 fn one_search_finds_all_who_hold_a_part() {
+    let holds = |text: &[u8], part: &str| {
+        let text = crate::rule::scalar::folded(std::str::from_utf8(text).expect("texts go in"));
+        text.contains(part)
+    };
+    let check = |dict: &Dict, part: &str| {
+        let expected: Vec<u32> = (dict.iter())
+            .filter(|(_, text)| holds(text, part))
+            .map(|(code, _)| code)
+            .collect();
+        let found = dict.holding(part.as_bytes(), 2, &|text| holds(text, part));
+        assert_eq!(found, expected, "{part:?}");
+    };
+    let parts = [
+        "ab", "b", "a", "bab", "aba", "zz", "阳", "é", "ж", "k", "i", "\0", "",
+    ];
     let mut dict = Dict::default();
-    let texts = ["ab", "b", "", "abab", "ba", "xab", "a", "bb"];
-    let codes: Vec<u32> = texts
-        .iter()
-        .map(|text| dict.acquire(text.as_bytes()))
+    let mut codes = Vec::new();
+    for text in [
+        "ab", "b", "", "ABab", "ba", "xab", "a", "bb", "阳b", "É", "Жk", "İz", "K·😀",
+    ] {
+        codes.push(dict.acquire(text.as_bytes()));
+        parts.iter().for_each(|part| check(&dict, part));
+    }
+    dict.release(codes[3]);
+    dict.release(codes[9]);
+    parts.iter().for_each(|part| check(&dict, part));
+    // Codes are used again, by one text with special letters, by another without.
+    for text in ["late", "spät"] {
+        dict.acquire(text.as_bytes());
+        parts
+            .iter()
+            .chain(&["te"])
+            .for_each(|part| check(&dict, part));
+    }
+}
+
+#[test]
+fn many_texts_are_searched_by_several_threads() {
+    let mut dict = Dict::default();
+    let text = |n: u32| format!("{:>60}{n}", if n.is_multiple_of(1000) { "É" } else { "X" });
+    let codes: Vec<u32> = (0..60_000)
+        .map(|n| dict.acquire(text(n).as_bytes()))
         .collect();
-    let expected = |part: &str, dict: &Dict| -> Vec<u32> {
-        let part = part.as_bytes();
-        let holds = |text: &[u8]| text.windows(part.len()).any(|it| it == part);
-        dict.iter()
+    codes
+        .iter()
+        .filter(|it| *it % 3 == 0)
+        .for_each(|it| dict.release(*it));
+    for n in 0..100 {
+        dict.acquire(text(n * 3 + 100_000).as_bytes());
+    }
+    for part in ["x77", "7", " x5", "é4"] {
+        let holds = |text: &[u8]| {
+            let text = std::str::from_utf8(text)
+                .expect("texts go in")
+                .to_lowercase();
+            text.contains(part)
+        };
+        let expected: Vec<u32> = (dict.iter())
             .filter(|(_, text)| holds(text))
             .map(|(code, _)| code)
-            .collect()
-    };
-    for part in ["ab", "b", "a", "bab", "aba", "zz"] {
-        assert_eq!(
-            dict.holding(part.as_bytes()),
-            Some(expected(part, &dict)),
-            "{part}"
-        );
+            .collect();
+        assert!(!expected.is_empty());
+        assert_eq!(dict.holding(part.as_bytes(), 4, &holds), expected);
+        assert_eq!(dict.which(4, &holds), expected);
     }
-    assert_eq!(dict.holding(b""), None);
-    dict.release(codes[3]);
-    for part in ["ab", "ba", "\0"] {
-        assert_eq!(
-            dict.holding(part.as_bytes()),
-            Some(expected(part, &dict)),
-            "{part}"
-        );
-    }
-    dict.acquire(b"late");
-    assert_eq!(dict.holding(b"ab"), None, "a code was used again");
 }

@@ -1,6 +1,7 @@
 //! Answers: counts, members, distributions, overlaps; exact at the engine's time.
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 
 use actors::model::{MemberNo, Time};
 
@@ -11,7 +12,7 @@ use super::super::query::{Query, Scratch, over_blocks};
 use super::Engine;
 use super::prepare::{NotReady, Prepared};
 use crate::profile::Value;
-use crate::rule::{Leaf, Node, Plan, Rule};
+use crate::rule::{Leaf, Node, Plan};
 
 /// Plans that [`Engine::overlap`] takes at most: more regions than thirty-one nobody reads.
 pub const OVERLAP_MAX: usize = 5;
@@ -21,6 +22,19 @@ pub const OVERLAP_MAX: usize = 5;
 pub struct Counted {
     /// Members.
     pub count: u64,
+    /// The engine's time.
+    pub at: Time,
+}
+
+/// A count, clause by clause, with some of the members.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previewed {
+    /// Members.
+    pub count: u64,
+    /// Members of each node, in the order of [`Plan::nodes`].
+    pub clauses: Vec<u64>,
+    /// Some of them.
+    pub sample: Vec<MemberNo>,
     /// The engine's time.
     pub at: Time,
 }
@@ -90,11 +104,51 @@ impl Engine {
 
     /// How many satisfy each node of a plan, in the order of [`Plan::nodes`].
     pub fn clause_counts(&mut self, plan: &Plan, now: Time) -> Result<Vec<u64>, NotReady> {
+        Ok(self.preview(plan, now, 0, 0)?.clauses)
+    }
+
+    /// How many satisfy a plan and each of its nodes, and some of them, in one pass.
+    pub fn preview(
+        &mut self,
+        plan: &Plan,
+        now: Time,
+        size: usize,
+        seed: u64,
+    ) -> Result<Previewed, NotReady> {
         let prepared = self.ready(plan, now)?;
-        let nodes = 0..plan.nodes.len();
-        Ok(nodes
-            .map(|node| self.count_node(plan, &prepared, node))
-            .collect())
+        let leaves: Vec<Query<'_>> = (0..plan.leaves.len())
+            .map(|number| self.leaf(plan, &prepared, number))
+            .collect();
+        let parts = over_blocks(
+            &self.store.people.universe,
+            self.threads,
+            &|| (vec![0u64; plan.nodes.len()], Vec::new()),
+            &|(counts, found): &mut (Vec<u64>, Vec<_>), block, within, scratch| {
+                let each = Each {
+                    plan,
+                    leaves: &leaves,
+                    block,
+                    within,
+                };
+                let out = each.node(plan.root(), counts, scratch);
+                match size > 0 && !kernel::is_empty(&out) {
+                    true => found.push((block, out)),
+                    false => scratch.give(out),
+                }
+            },
+        );
+        let mut clauses = vec![0; plan.nodes.len()];
+        let mut found = Vec::new();
+        for (counts, blocks) in parts {
+            (clauses.iter_mut().zip(counts)).for_each(|(sum, it)| *sum += it);
+            found.extend(blocks);
+        }
+        Ok(Previewed {
+            count: clauses[plan.root()],
+            clauses,
+            sample: sample(&found, size, seed),
+            at: self.now,
+        })
     }
 
     /// Members who satisfy a plan, by number, behind `after`.
@@ -169,36 +223,7 @@ impl Engine {
         size: usize,
         seed: u64,
     ) -> Result<Vec<MemberNo>, NotReady> {
-        let prepared = self.ready(plan, now)?;
-        let query = self.ordered(plan, &prepared);
-        // Those with the smallest hashes: one pass, and threads need not know of each other.
-        let tops = over_blocks(
-            &self.store.people.universe,
-            self.threads,
-            &std::collections::BinaryHeap::new,
-            &|top: &mut std::collections::BinaryHeap<(u64, u32)>, block, within, scratch| {
-                let mut out = scratch.take();
-                query.eval(block, within, &mut out, scratch);
-                each_bit(&out, |place| {
-                    let ordinal = join(block, place);
-                    let hash = mix(seed ^ u64::from(ordinal).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-                    if top.len() < size {
-                        top.push((hash, ordinal));
-                    } else if top.peek().is_some_and(|worst| hash < worst.0) {
-                        top.pop();
-                        top.push((hash, ordinal));
-                    }
-                });
-                scratch.give(out);
-            },
-        );
-        let mut all: Vec<(u64, u32)> = tops.into_iter().flatten().collect();
-        all.sort_unstable();
-        Ok(all
-            .into_iter()
-            .take(size)
-            .map(|(_, ordinal)| MemberNo(ordinal))
-            .collect())
+        Ok(self.preview(plan, now, size, seed)?.sample)
     }
 
     /// How the values of the attribute or tag that `leaf` reads are spread among those who satisfy a plan. The leaf's own
@@ -210,12 +235,7 @@ impl Engine {
         now: Time,
         limit: usize,
     ) -> Result<Distribution, NotReady> {
-        let asked = Plan {
-            rule: Rule::And(Vec::new()),
-            nodes: vec![Node::Leaf(0)],
-            places: vec!["".into()],
-            leaves: vec![leaf.clone()],
-        };
+        let asked = Plan::of_leaf(leaf.clone());
         let of = self.ready(&asked, now)?;
         let prepared = self.ready(plan, now)?;
         let column = match self.clause(leaf, of.derived[0]) {
@@ -376,6 +396,100 @@ impl Engine {
         counts.into_iter().sum()
     }
 }
+
+/// Every node of a plan in one block.
+struct Each<'a> {
+    plan: &'a Plan,
+    leaves: &'a [Query<'a>],
+    block: usize,
+    within: &'a Words,
+}
+
+impl Each<'_> {
+    /// Who satisfies a node; counts it and all below it.
+    fn node(&self, node: usize, counts: &mut [u64], scratch: &mut Scratch) -> Box<Words> {
+        let mut out = scratch.take();
+        match &self.plan.nodes[node] {
+            Node::Leaf(leaf) => {
+                self.leaves[*leaf].eval(self.block, self.within, &mut out, scratch);
+            }
+            Node::And(nodes) => {
+                *out = *self.within;
+                for node in nodes {
+                    let some = self.node(*node, counts, scratch);
+                    kernel::and(&mut out, &some);
+                    scratch.give(some);
+                }
+            }
+            Node::Or(nodes) => {
+                out.fill(0);
+                for node in nodes {
+                    let some = self.node(*node, counts, scratch);
+                    kernel::or(&mut out, &some);
+                    scratch.give(some);
+                }
+            }
+            Node::Not(inner) => {
+                let some = self.node(*inner, counts, scratch);
+                *out = *self.within;
+                kernel::and_not(&mut out, &some);
+                scratch.give(some);
+            }
+        }
+        counts[node] += u64::from(kernel::count(&out));
+        out
+    }
+}
+
+/// Some of those in a set, each with the same chance; most of them stay when others come and go.
+///
+/// A member's rank is how many coins in a row it wins, ties by a hash; the highest win. Coins are thrown for a word at a
+/// time, so that of millions only some hundreds are looked at.
+fn sample(found: &[(usize, Box<Words>)], size: usize, seed: u64) -> Vec<MemberNo> {
+    let mut best: BinaryHeap<Reverse<(u32, u64, u32)>> = BinaryHeap::with_capacity(size + 1);
+    if size == 0 {
+        return Vec::new();
+    }
+    for (block, words) in found {
+        for (at, &word) in words.iter().enumerate() {
+            if word == 0 {
+                continue;
+            }
+            let first = join(*block, at as u16 * 64);
+            let coins = |round: u32| mix(seed ^ mix(u64::from(round) << 32 | u64::from(first)));
+            // Whoever has not won so many cannot be among the best.
+            let least = match best.peek() {
+                Some(Reverse((won, ..))) if best.len() == size => *won,
+                _ => 0,
+            };
+            let mut left = word;
+            for round in 0..least {
+                left &= coins(round);
+                if left == 0 {
+                    break;
+                }
+            }
+            while left != 0 {
+                let bit = left.trailing_zeros();
+                left &= left - 1;
+                let more = (least..ROUNDS_MAX).take_while(|it| coins(*it) >> bit & 1 != 0);
+                let ordinal = first + bit;
+                let hash = mix(seed ^ u64::from(ordinal).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                best.push(Reverse((least + more.count() as u32, hash, ordinal)));
+                if best.len() > size {
+                    best.pop();
+                }
+            }
+        }
+    }
+    let best = best.into_sorted_vec();
+    best.into_iter()
+        .map(|Reverse((_, _, ordinal))| MemberNo(ordinal))
+        .collect()
+}
+
+/// Coins that are thrown for a member at most: nobody of four thousand million wins more in a row, nearly.
+const ROUNDS_MAX: u32 = 32;
 
 /// Counts of values, by lane and number; elements of lists behind the lanes.
 #[derive(Debug, Default)]

@@ -6,11 +6,14 @@ use super::super::bits::{Part, Set};
 use super::super::live::{Edition, Input, Transition};
 use super::super::query::over_blocks;
 use super::Engine;
-use super::prepare::{Clause, Prepared};
-use crate::rule::{Node, Plan};
+use super::prepare::{Clause, NotReady, Prepared};
+use crate::rule::{Leaf, Node, Plan};
 
 /// Members that one call of [`Engine::tick`] looks at: some milliseconds.
 const SLICE: usize = 10_000;
+
+/// Members of a new column that one call of [`Engine::warm`] computes: some milliseconds on two cores.
+const WARM_MEMBERS: u32 = 4 << 16;
 
 /// Members per block from which on a pass over all blocks is cheaper than looking at each.
 const PASS_FROM: usize = 50;
@@ -50,6 +53,37 @@ impl Engine {
         }
         self.segments.order = segments;
         left || self.derived.iter().flatten().any(|it| it.is_due(self.now))
+    }
+
+    /// Does a slice of what questions about these plans still need at `now`: columns that are computed for the first time,
+    /// members whose time has come. Answers whether more is left; whoever shares the engine lets others in meanwhile.
+    /// Without it a question does all of this at once.
+    pub fn warm(&mut self, plans: &[&Plan], now: Time) -> Result<bool, NotReady> {
+        let now = self.now.max(now);
+        self.set_now(now);
+        let segments = plans.iter().flat_map(|plan| &plan.leaves);
+        if segments
+            .into_iter()
+            .any(|it| matches!(it, Leaf::Segment(_)))
+            && self.tick(now)
+        {
+            return Ok(true);
+        }
+        for plan in plans {
+            let prepared = self.prepare(plan)?;
+            for number in prepared.derived.into_iter().flatten() {
+                if let Some(column) = &mut self.derived[number]
+                    && !column.is_built(&self.store)
+                {
+                    column.build(&self.store, now, WARM_MEMBERS, self.threads);
+                    return Ok(true);
+                }
+                if self.advance(number, SLICE) == SLICE {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
     }
 
     /// Finishes everything that is to be done at the engine's time and takes the transitions so far, in the order in which

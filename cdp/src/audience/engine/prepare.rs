@@ -166,17 +166,21 @@ impl Engine {
 
     /// A node of a plan as a query over blocks.
     pub(super) fn query<'a>(&'a self, plan: &Plan, prepared: &Prepared, node: usize) -> Query<'a> {
-        let zone = &self.store.zone;
-        let leaf = |number: usize| match self.clause(&plan.leaves[number], prepared.derived[number])
-        {
+        Query::new(plan, node, &|number| self.leaf(plan, prepared, number))
+    }
+
+    /// A leaf of a plan as a query over blocks.
+    pub(super) fn leaf<'a>(&'a self, plan: &Plan, prepared: &Prepared, number: usize) -> Query<'a> {
+        let (zone, threads) = (&self.store.zone, self.threads);
+        match self.clause(&plan.leaves[number], prepared.derived[number]) {
             Clause::Column(column, Some(test), default) => {
-                Query::Column(column, Box::new(Filter::new(&test, column, zone, default)))
+                let filter = Filter::new(&test, column, zone, default, threads);
+                Query::Column(column, Box::new(filter))
             }
             Clause::Column(column, None, _) => Query::Column(column, Box::new(Filter::exists())),
             Clause::Set(set) => Query::Set(set),
             Clause::Nobody => Query::Nobody,
-        };
-        Query::new(plan, node, &leaf)
+        }
     }
 
     /// A leaf at the engine's time.

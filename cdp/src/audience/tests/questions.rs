@@ -131,6 +131,76 @@ fn samples_are_members_of_the_audience() {
 }
 
 #[test]
+fn everybody_has_the_same_chance_and_most_stay_when_others_come() {
+    let mut engine = engine(70_000);
+    let young = plan(YOUNG);
+    let mut low = 0;
+    for seed in 0..60 {
+        let some = engine.sample(&young, NOW, 50, seed).expect("no measures");
+        low += some.iter().filter(|member| member.0 < 35_000).count();
+    }
+    assert!(
+        (1350..1650).contains(&low),
+        "{low} of 3000 are in the lower half"
+    );
+    let before = engine.sample(&young, NOW, 50, 7).expect("no measures");
+    let values = [("age", Value::Int(90))];
+    for n in 0..7_000 {
+        let member = MemberNo(n * 10);
+        engine.apply(Change::Attributes {
+            member,
+            values: &values,
+        });
+    }
+    let after = engine.sample(&young, NOW, 50, 7).expect("no measures");
+    let stayed = before.iter().filter(|it| it.0 % 10 != 0);
+    assert!(stayed.clone().count() > 25 && stayed.clone().all(|it| after.contains(it)));
+    let all = engine.sample(&young, NOW, 20_000, 7).expect("no measures");
+    assert_eq!(
+        all.len() as u64,
+        engine.count(&young, NOW).expect("no measures").count
+    );
+}
+
+#[test]
+fn a_new_window_is_made_in_slices_and_says_the_same() {
+    let mut engine = engine(600_000);
+    install(&mut engine, BOUGHT);
+    for member in 0..600_000 {
+        buy(
+            &mut engine,
+            member,
+            member.into(),
+            NOW.plus_ms(-i64::from(member % 5) * DAY),
+        );
+    }
+    let bought = plan(BOUGHT);
+    let mut slices = 0;
+    while engine.warm(&[&bought], NOW).expect("installed") {
+        slices += 1;
+        // Meanwhile somebody of the part that is made, and somebody of the rest, buys.
+        buy(&mut engine, 3, 1_000_000 + slices, NOW);
+        buy(&mut engine, 599_999, 1_000_000 + slices, NOW);
+    }
+    assert!(slices >= 3, "{slices}");
+    assert_eq!(
+        engine.count(&bought, NOW).expect("installed").count,
+        360_000 + 2
+    );
+    // The day turns: those whose third day it was leave, in slices as well.
+    let later = NOW.plus_ms(DAY);
+    let mut slices = 0;
+    while engine.warm(&[&bought], later).expect("installed") {
+        slices += 1;
+    }
+    assert!(slices >= 10, "{slices}");
+    assert_eq!(
+        engine.count(&bought, later).expect("installed").count,
+        240_000 + 2
+    );
+}
+
+#[test]
 fn members_come_in_pages() {
     let mut engine = engine(70_000);
     let young = plan(YOUNG);
