@@ -4,16 +4,26 @@
 //! A checkpoint is: 1. journal (new meta and all changed pages, checksummed) written beside, synced and renamed; 2. the pages written into
 //! the base file and synced; 3. the meta file replaced; 4. the journal removed. Before 1 is complete the base file is
 //! untouched, so the old meta is right; after it the journal can repeat 2 and 3.
+//!
+//! `NAME.lock` is held from the moment a checkpoint is taken until it is written, and while files are opened: who opens them
+//! while another thread or process writes waits, and finds them whole.
+
+mod journal;
+mod load;
+mod meta;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CHUNK_PAGES, CHUNK_WORDS, MemFile, PAGE_WORDS, Section, Undo, Words};
-use crate::model::{ErrorKind, Fault, Offset, PartitionId, Position};
+use super::{CHUNK_PAGES, CHUNK_WORDS, MemFile, PAGE_WORDS, Undo, Words};
+use crate::model::{ErrorKind, Fault, Position};
+use journal::{Journal, write_journal};
+use load::load;
+use meta::Meta;
 
 const PAGE_BYTES: usize = PAGE_WORDS * 4;
 const CHUNK_BYTES: usize = CHUNK_WORDS * 4;
@@ -87,6 +97,8 @@ pub struct CheckpointJob {
     chunks: Vec<Taken>,
     position: Position,
     blob: Vec<u8>,
+    /// Nobody opens the files before they are whole.
+    lock: Result<File, MemFileError>,
 }
 
 /// A chunk in a checkpoint: section and number, words if there is anything to write, and which pages.
@@ -114,6 +126,7 @@ impl MemFile {
     pub fn open(dir: &Path, name: &str, sections: usize) -> Result<Opened, MemFileError> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, error))?;
         let base = dir.join(name);
+        let _whole = lock(&base)?;
         let empty = || {
             let mut file = MemFile::in_memory(sections);
             file.base = base.clone();
@@ -182,6 +195,7 @@ impl MemFile {
             }
         }
         Some(CheckpointJob {
+            lock: lock(&self.base),
             base: self.base.clone(),
             old,
             chunks,
@@ -251,6 +265,7 @@ impl CheckpointJob {
     }
 
     fn write(&self, table: &mut PageTable, last: Step) -> Result<u64, MemFileError> {
+        self.lock.as_ref().map_err(Clone::clone)?;
         let pages = self.assign(table);
         let meta = Meta {
             position: self.position,
@@ -337,233 +352,6 @@ fn push_pages<'a>(pages: &mut Vec<Page<'a>>, place: &mut Place, words: &'a Words
     }
 }
 
-struct Meta {
-    position: Position,
-    blob: Vec<u8>,
-    table: PageTable,
-}
-
-impl Meta {
-    fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.blob.len() + self.table.chunks.len() * 76);
-        out.extend_from_slice(META_MAGIC);
-        out.extend_from_slice(&self.table.generation.to_le_bytes());
-        out.extend_from_slice(&self.position.partition.0.to_le_bytes());
-        out.extend_from_slice(&self.position.offset.0.to_le_bytes());
-        out.extend_from_slice(&(self.blob.len() as u32).to_le_bytes());
-        out.extend_from_slice(&self.blob);
-        out.extend_from_slice(&self.table.slots.to_le_bytes());
-        out.extend_from_slice(&(self.table.free.len() as u32).to_le_bytes());
-        for slot in &self.table.free {
-            out.extend_from_slice(&slot.to_le_bytes());
-        }
-        out.extend_from_slice(&(self.table.chunks.len() as u32).to_le_bytes());
-        for ((section, chunk), place) in &self.table.chunks {
-            for number in [*section, *chunk, place.slot].iter().chain(&place.crc) {
-                out.extend_from_slice(&number.to_le_bytes());
-            }
-        }
-        let crc = crc32c::crc32c(&out);
-        out.extend_from_slice(&crc.to_le_bytes());
-        out
-    }
-
-    fn decode(bytes: &[u8]) -> Result<Meta, String> {
-        let damaged = || "the meta file is damaged".to_owned();
-        let (body, crc) = bytes.split_last_chunk::<4>().ok_or_else(damaged)?;
-        if crc32c::crc32c(body) != u32::from_le_bytes(*crc) {
-            return Err(damaged());
-        }
-        Meta::fields(&mut Cursor(body)).ok_or_else(damaged)
-    }
-
-    fn fields(from: &mut Cursor<'_>) -> Option<Meta> {
-        if from.take(8)? != META_MAGIC {
-            return None;
-        }
-        let generation = u64::from_le_bytes(from.array()?);
-        let position = Position {
-            partition: PartitionId(u16::from_le_bytes(from.array()?)),
-            offset: Offset(u64::from_le_bytes(from.array()?)),
-        };
-        let len = from.number()? as usize;
-        let blob = from.take(len)?.to_vec();
-        let slots = from.number()?;
-        let free = (0..from.number()?)
-            .map(|_| from.number())
-            .collect::<Option<_>>()?;
-        let mut chunks = BTreeMap::new();
-        for _ in 0..from.number()? {
-            let at = (from.number()?, from.number()?);
-            let slot = from.number()?;
-            let mut crc = [0; CHUNK_PAGES];
-            for page in &mut crc {
-                *page = from.number()?;
-            }
-            chunks.insert(at, Place { slot, crc });
-        }
-        Some(Meta {
-            position,
-            blob,
-            table: PageTable {
-                generation,
-                slots,
-                free,
-                chunks,
-            },
-        })
-    }
-}
-
-struct Cursor<'a>(&'a [u8]);
-
-impl<'a> Cursor<'a> {
-    fn take(&mut self, len: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(len)?;
-        self.0 = rest;
-        Some(head)
-    }
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-    fn number(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-}
-
-/// A complete journal on disk.
-struct Journal {
-    path: PathBuf,
-    meta_bytes: Vec<u8>,
-    meta: Meta,
-    pages: u64,
-}
-
-impl Journal {
-    /// `None`: there is none, or it is not complete (then the base file was not touched).
-    fn read(path: &Path) -> Result<Option<Journal>, MemFileError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io_error(path, error)),
-        };
-        let mut from = Checked {
-            inner: BufReader::with_capacity(1 << 20, file),
-            crc: 0,
-        };
-        match Journal::check(path, &mut from) {
-            Ok(journal) => Ok(journal),
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-            Err(error) => Err(io_error(path, error)),
-        }
-    }
-
-    fn check(path: &Path, from: &mut Checked<impl Read>) -> io::Result<Option<Journal>> {
-        let mut head = [0; 20];
-        from.read_exact(&mut head)?;
-        if &head[..8] != JOURNAL_MAGIC {
-            return Ok(None);
-        }
-        let meta_len = u32::from_le_bytes(head[8..12].try_into().expect("four bytes"));
-        let pages = u64::from_le_bytes(head[12..20].try_into().expect("eight bytes"));
-        let mut meta_bytes = Vec::new();
-        (&mut *from)
-            .take(u64::from(meta_len))
-            .read_to_end(&mut meta_bytes)?;
-        let mut page = [0; 8 + PAGE_BYTES];
-        for _ in 0..pages {
-            from.read_exact(&mut page)?;
-        }
-        let crc = from.crc;
-        let mut wanted = [0; 4];
-        from.read_exact(&mut wanted)?;
-        if crc != u32::from_le_bytes(wanted) {
-            return Ok(None);
-        }
-        Ok(Meta::decode(&meta_bytes).ok().map(|meta| Journal {
-            path: path.to_owned(),
-            meta_bytes,
-            meta,
-            pages,
-        }))
-    }
-
-    /// Writes its pages into the base file, again if need be.
-    fn apply(&self, base: &Path) -> Result<(), MemFileError> {
-        let base = base.with_extension("base");
-        self.copy_pages(&base)
-            .map_err(|error| io_error(&base, error))
-    }
-
-    fn copy_pages(&self, base: &Path) -> io::Result<()> {
-        let mut from = BufReader::with_capacity(1 << 20, File::open(&self.path)?);
-        io::copy(
-            &mut (&mut from).take(20 + self.meta_bytes.len() as u64),
-            &mut io::sink(),
-        )?;
-        let to = open_base(base)?;
-        let mut page = [0; 8 + PAGE_BYTES];
-        for _ in 0..self.pages {
-            from.read_exact(&mut page)?;
-            let number = u64::from_le_bytes(page[..8].try_into().expect("eight bytes"));
-            to.write_all_at(&page[8..], number * PAGE_BYTES as u64)?;
-        }
-        to.sync_all()
-    }
-}
-
-/// Checksums what passes.
-struct Checked<T> {
-    inner: T,
-    crc: u32,
-}
-
-impl<T: Read> Read for Checked<T> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer)?;
-        self.crc = crc32c::crc32c_append(self.crc, &buffer[..read]);
-        Ok(read)
-    }
-}
-
-impl<T: Write> Write for Checked<T> {
-    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let written = self.inner.write(buffer)?;
-        self.crc = crc32c::crc32c_append(self.crc, &buffer[..written]);
-        Ok(written)
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        self.inner.flush()
-    }
-}
-
-fn write_journal(path: &Path, meta: &[u8], pages: &[Page<'_>]) -> io::Result<()> {
-    // A complete journal stays until this one is: after a failed checkpoint it may be what mends the base file.
-    let new = path.with_extension("journal-new");
-    let file = File::create(&new)?;
-    let mut to = Checked {
-        inner: BufWriter::with_capacity(1 << 20, &file),
-        crc: 0,
-    };
-    to.write_all(JOURNAL_MAGIC)?;
-    to.write_all(&(meta.len() as u32).to_le_bytes())?;
-    to.write_all(&(pages.len() as u64).to_le_bytes())?;
-    to.write_all(meta)?;
-    let mut bytes = [0; PAGE_BYTES];
-    for page in pages {
-        to_bytes(page.words, &mut bytes);
-        to.write_all(&page.number.to_le_bytes())?;
-        to.write_all(&bytes)?;
-    }
-    let crc = to.crc;
-    to.write_all(&crc.to_le_bytes())?;
-    to.flush()?;
-    drop(to);
-    file.sync_all()?;
-    fs::rename(&new, path)?;
-    sync_parent(path)
-}
-
 fn write_base(path: &Path, pages: &[Page<'_>]) -> io::Result<()> {
     let file = open_base(path)?;
     // Runs of neighbours go out in one call.
@@ -587,101 +375,27 @@ fn write_base(path: &Path, pages: &[Page<'_>]) -> io::Result<()> {
     sync_parent(path)
 }
 
+/// Waits until nobody else writes or opens the files of `base`. Released when the file is closed, also by a crash.
+fn lock(base: &Path) -> Result<File, MemFileError> {
+    let path = base.with_extension("lock");
+    let locked = || {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)?;
+        file.lock()?;
+        Ok(file)
+    };
+    locked().map_err(|error| io_error(&path, error))
+}
+
 fn open_base(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
-}
-
-/// Reads and checks every chunk. The inner error says which page is damaged.
-fn load(
-    base: &Path,
-    table: &PageTable,
-    sections: usize,
-) -> Result<Result<Vec<Section>, String>, MemFileError> {
-    let path = base.with_extension("base");
-    let mut places: Vec<_> = table
-        .chunks
-        .iter()
-        .map(|(at, place)| (*at, *place))
-        .collect();
-    if places
-        .iter()
-        .any(|((section, _), _)| *section as usize >= sections)
-    {
-        return Ok(Err(
-            "the memory has more sections than this version knows".to_owned()
-        ));
-    }
-    places.sort_unstable_by_key(|(_, place)| place.slot);
-    if places.is_empty() {
-        return Ok(Ok((0..sections).map(|_| Section::default()).collect()));
-    }
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Ok(Err("the base file is missing".to_owned()));
-        }
-        Err(error) => return Err(io_error(&path, error)),
-    };
-    let parts: Vec<_> = std::thread::scope(|scope| {
-        let readers: Vec<_> = places
-            .chunks(places.len().div_ceil(OPEN_THREADS))
-            .map(|part| scope.spawn(|| load_part(&file, part)))
-            .collect();
-        readers
-            .into_iter()
-            .map(|reader| reader.join().expect("the reader does not panic"))
-            .collect()
-    });
-    let mut loaded: Vec<_> = (0..sections).map(|_| Section::default()).collect();
-    for part in parts {
-        let part = match part.map_err(|error| io_error(&path, error))? {
-            Ok(part) => part,
-            Err(what) => return Ok(Err(what)),
-        };
-        for ((section, chunk), words) in part {
-            let section = &mut loaded[section as usize];
-            let chunk = chunk as usize;
-            if chunk >= section.chunks.len() {
-                section.chunks.resize_with(chunk + 1, || None);
-                section.dirty.resize(chunk + 1, 0);
-            }
-            section.chunks[chunk] = Some(words);
-        }
-    }
-    Ok(Ok(loaded))
-}
-
-type Part = Vec<((u32, u32), Arc<Words>)>;
-
-fn load_part(file: &File, places: &[((u32, u32), Place)]) -> io::Result<Result<Part, String>> {
-    let mut loaded = Vec::with_capacity(places.len());
-    let mut bytes = vec![0; CHUNK_BYTES];
-    for (at, place) in places {
-        match file.read_exact_at(&mut bytes, u64::from(place.slot) * CHUNK_BYTES as u64) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                return Ok(Err("the base file is cut short".to_owned()));
-            }
-            Err(error) => return Err(error),
-        }
-        for (page, bytes) in bytes.chunks_exact(PAGE_BYTES).enumerate() {
-            if crc32c::crc32c(bytes) != place.crc[page] {
-                let number = u64::from(place.slot) * CHUNK_PAGES as u64 + page as u64;
-                return Ok(Err(format!("page {number} of the base file is damaged")));
-            }
-        }
-        let mut words = Arc::new([0; CHUNK_WORDS]);
-        let target = Arc::get_mut(&mut words).expect("just made, not shared");
-        for (word, bytes) in target.iter_mut().zip(bytes.chunks_exact(4)) {
-            *word = u32::from_le_bytes(bytes.try_into().expect("four bytes"));
-        }
-        loaded.push((*at, words));
-    }
-    Ok(Ok(loaded))
 }
 
 fn to_bytes(words: &[u32], bytes: &mut [u8; PAGE_BYTES]) {

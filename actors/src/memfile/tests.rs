@@ -259,3 +259,21 @@ fn a_cleared_section_gives_its_place_to_others() {
         size
     );
 }
+
+/// A machine that takes the place of another one opens the files while that one's checkpoint is still to be written.
+#[test]
+fn who_opens_while_a_checkpoint_is_written_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = fresh(dir.path());
+    fill(&mut file, 0);
+    file.checkpoint(at(1), Vec::new()).unwrap();
+    fill(&mut file, 1);
+    let job = file.start_checkpoint(at(2), Vec::new()).unwrap();
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| ready(dir.path()));
+        file.end_checkpoint(job.run()).unwrap();
+        let (file, offset, _) = other.join().unwrap();
+        assert_eq!(offset, 2, "whatever the threads did first");
+        holds(&file, 2);
+    });
+}
