@@ -36,8 +36,8 @@ pub use key::{Secret, is_key};
 pub use list_entry::{ListEntry, Print};
 pub use page::{PAGE_MAX, Page};
 pub use resource::{
-    Author, Column, DELETED, Filter, Imported, Item, ItemChange, ItemVersion, Listed, NewItem,
-    Reference, ResourceChanged, ResourceKind, ResourceQuery, Test, Word,
+    Author, Column, DELETED, Filter, Followed, Imported, Item, ItemChange, ItemVersion, Listed,
+    NewItem, Reference, ResourceChanged, ResourceKind, ResourceQuery, Test, Word,
 };
 pub use source::{NewSource, Source, SourceChange};
 pub use webhook::{NewWebhook, Telling, Webhook, WebhookChange};

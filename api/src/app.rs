@@ -20,6 +20,7 @@ use ingest::{IdMapping, OrderDefaults, RawRecord, SensorsSettings, SourceInfo};
 use parking_lot::Mutex;
 use pipelines::audience::book::Dictionary;
 use pipelines::audience::{Audience, AudienceError, Sees};
+use pipelines::dictionary::observed::Observed;
 use pipelines::search::Search;
 use pipelines::{Platform, PlatformError, effect};
 use tokio::sync::broadcast;
@@ -47,6 +48,7 @@ pub struct App {
     platform: Arc<Platform>,
     audience: Audience,
     search: Search,
+    dictionary: Observed,
     manual: Option<Arc<ManualClock>>,
     nonce: AtomicU64,
     draining: AtomicBool,
@@ -106,6 +108,7 @@ impl App {
         platform: Arc<Platform>,
         audience: Audience,
         search: Search,
+        dictionary: Observed,
         manual: Option<Arc<ManualClock>>,
     ) -> App {
         let started = actors::model::SystemClock.now().0;
@@ -127,6 +130,7 @@ impl App {
             platform,
             audience,
             search,
+            dictionary,
         }
     }
 
@@ -138,6 +142,23 @@ impl App {
     /// The search index.
     pub fn search(&self) -> &Search {
         &self.search
+    }
+
+    /// What is seen of names.
+    pub fn dictionary(&self) -> &Observed {
+        &self.dictionary
+    }
+
+    /// Waits until the dictionary counts what reads see.
+    pub async fn wait_dictionary(&self) -> Result<(), ApiError> {
+        let until = self.platform.node().shared().progress.store_end();
+        match self.dictionary.wait(until, WAIT_MAX).await {
+            true => Ok(()),
+            false => Err(ApiError::new(
+                "dictionary_behind",
+                "the dictionary does not count this write yet",
+            )),
+        }
     }
 
     /// Waits until the search index has what reads see.
@@ -402,6 +423,19 @@ impl App {
             ),
         ] {
             metrics::gauge!(name).set(value);
+        }
+        let (events, fields) = self.dictionary.read().sizes();
+        let left_out = self.dictionary.read().left_out();
+        for (name, value) in [
+            ("tributary_dictionary_events", events as u64),
+            ("tributary_dictionary_fields", fields as u64),
+            (
+                "tributary_dictionary_left_out",
+                left_out.events + left_out.values,
+            ),
+            ("tributary_dictionary_result", self.dictionary.position().0),
+        ] {
+            metrics::gauge!(name).set(value as f64);
         }
         if let Some(service) = self.platform.lake() {
             let lake = service.stats();

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod conflicts;
 pub mod dead_letters;
 pub mod definitions;
+pub mod dictionary;
 pub mod docs;
 pub mod effects;
 pub mod events;
@@ -46,6 +47,7 @@ pub fn all() -> Routes {
         .and(audit::routes())
         .and(api_keys::routes())
         .and(definitions::routes())
+        .and(dictionary::routes())
         .and(segments::routes())
         .and(tags::routes())
         .and(lists::routes())

@@ -11,6 +11,7 @@ use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
 use pipelines::audience::Audience;
+use pipelines::dictionary::observed::{Observed, ObservedError};
 use pipelines::effect::Channel;
 use pipelines::effect::erase::Erasing;
 use pipelines::effect::webhook::Webhooks;
@@ -69,6 +70,9 @@ pub enum ServiceError {
     /// The search index cannot be opened.
     #[error(transparent)]
     Search(#[from] SearchError),
+    /// The folder of the dictionary cannot be used.
+    #[error(transparent)]
+    Dictionary(#[from] ObservedError),
     /// The registry refuses the admin key.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -122,7 +126,10 @@ impl Service {
             .await?;
         let audience = Audience::start(platform.clone(), platform.history())?;
         let search = Search::start(platform.clone())?;
-        let shared = Arc::new(App::new(config, platform, audience, search, manual));
+        let dictionary = Observed::start(platform.clone())?;
+        let shared = Arc::new(App::new(
+            config, platform, audience, search, dictionary, manual,
+        ));
         let (stop, stopped) = watch::channel(false);
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
         let definitions = tokio::spawn(definitions(shared.clone(), stopped.clone()));
@@ -175,6 +182,7 @@ impl Service {
         let drained = tokio::task::spawn_blocking(move || {
             shared.audience().stop();
             shared.search().stop();
+            shared.dictionary().stop();
             platform.drain();
         })
         .await;

@@ -26,6 +26,8 @@ pub enum DefinitionKind {
     Brands,
     /// Who hears of what ([`crate::webhook::Hooks`]).
     Webhooks,
+    /// Merged and blocked names of events, properties and attributes ([`crate::dictionary::NameRules`]).
+    Dictionary,
 }
 
 impl DefinitionKind {
@@ -37,6 +39,7 @@ impl DefinitionKind {
             DefinitionKind::Sources => "sources",
             DefinitionKind::Brands => "brands",
             DefinitionKind::Webhooks => "webhooks",
+            DefinitionKind::Dictionary => "dictionary",
         }
     }
 }

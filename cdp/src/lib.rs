@@ -4,6 +4,7 @@ pub mod audience;
 pub mod control;
 pub mod dead;
 pub mod definition;
+pub mod dictionary;
 pub mod identity;
 pub mod item;
 pub mod list;

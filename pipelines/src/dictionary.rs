@@ -1,11 +1,13 @@
 //! The dictionary that rules are checked against: attributes, tags, segments and lists that a brand may use. And the kinds
 //! of resources that rules refer to.
 
+pub mod observed;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::model::{BrandId, BrandSet, FieldClass, Scope};
-use actors::registry::{Item, Reference, Registry, RegistryError};
+use actors::registry::{Item, Reference, Registry, RegistryError, ResourceKind};
 use cdp::definition::AttributeSchema;
 use cdp::rule::{Known, Names, Plan, Read, Rule, RuleError};
 use cdp::tag::TagDefinition;
@@ -17,6 +19,20 @@ pub use crate::audience::book::{LIST, SEGMENT, TAG};
 
 /// Attributes in references: they have their own definition.
 pub const ATTRIBUTE: &str = "attribute";
+
+/// What people say of names of events. They are the group's: all brands see them.
+pub const EVENT_NAME: ResourceKind = ResourceKind {
+    name: "event_name",
+    by_code: false,
+    unique_name: true,
+};
+
+/// What people say of names of attributes, beside their definition.
+pub const ATTRIBUTE_NAME: ResourceKind = ResourceKind {
+    name: "attribute_name",
+    by_code: false,
+    unique_name: true,
+};
 
 /// What rules of one brand may name.
 pub struct RuleNames {

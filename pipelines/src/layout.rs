@@ -9,6 +9,7 @@
 //! rows/           row store                                              cache of results
 //! identity/       identity's memory, checkpointed                        cache of results
 //! lake/           events in Parquet                                      cache of results
+//! dictionary/     what is seen of names                                  cache of results
 //! starts.json     notes of the crash-loop guard
 //! archive.folder  where archived segments are                            durable
 //! effects-held.json  effects wait for a person, after a restore
@@ -68,6 +69,11 @@ impl Layout {
     /// Events in Parquet.
     pub fn lake(&self) -> PathBuf {
         self.root.join("lake")
+    }
+
+    /// What is seen of names: a projection, counted again from the log when it is gone.
+    pub fn dictionary(&self) -> PathBuf {
+        self.root.join("dictionary")
     }
 
     /// The note that says where archived segments are, if there is one.

@@ -34,7 +34,7 @@ use query::lake::{LakeConfig, LakeError};
 use crate::audience::Tail;
 use crate::decode;
 use crate::effect::hold::EffectHold;
-use crate::lake::{self, LakeOptions, LakeService};
+use crate::lake::{self, LakeOptions, LakeService, ResultEvents};
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
 use crate::stats::{self, Stats};
@@ -449,6 +449,11 @@ impl Platform {
     /// The lake of events and its threads, if there is one.
     pub fn lake(&self) -> Option<&LakeService> {
         self.lake.as_ref()
+    }
+
+    /// The committed events, as projections follow them.
+    pub fn result_events(&self) -> ResultEvents {
+        ResultEvents::new(self.results.clone(), self.keys.clone())
     }
 
     /// All events: from the lake, if there is one, and what it has not read yet from the log.

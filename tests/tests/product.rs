@@ -3,6 +3,7 @@
 mod backup;
 mod bad_input;
 mod crash;
+mod dictionary;
 mod effects;
 mod faults;
 mod files;

@@ -13,7 +13,7 @@ mod write;
 
 pub use list::{Column, Filter, Listed, ResourceQuery, Test};
 pub use read::ItemVersion;
-pub use write::{Author, Imported, ItemChange};
+pub use write::{Author, Followed, Imported, ItemChange};
 
 use sqlx::Row;
 use sqlx::any::AnyRow;

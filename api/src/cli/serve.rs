@@ -94,7 +94,9 @@ fn announce(service: &Service) {
 pub(super) fn failure(error: ServiceError) -> Failure {
     use actors::model::{ErrorKind, Fault};
     let kind = match &error {
-        ServiceError::Listen { .. } | ServiceError::Thread(_) => ErrorKind::Internal,
+        ServiceError::Listen { .. } | ServiceError::Thread(_) | ServiceError::Dictionary(_) => {
+            ErrorKind::Internal
+        }
         ServiceError::Platform(error) => error.kind(),
         ServiceError::Search(error) => error.kind(),
         ServiceError::Registry(error) => error.kind(),

@@ -304,6 +304,7 @@ async fn seen(shared: &Shared, token: &str, behind: Option<Behind>) -> Result<()
     match behind {
         Some(Behind::Audience(sees)) => shared.wait_audience(sees).await,
         Some(Behind::Search) => shared.wait_search().await,
+        Some(Behind::Dictionary) => shared.wait_dictionary().await,
         None => Ok(()),
     }
 }

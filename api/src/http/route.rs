@@ -70,6 +70,8 @@ pub enum Behind {
     Audience(Sees),
     /// The search index.
     Search,
+    /// What the dictionary counts.
+    Dictionary,
 }
 
 /// Starts an empty list.
@@ -150,6 +152,14 @@ impl Doc {
     pub fn searches(mut self) -> Doc {
         self.reads = true;
         self.behind = Some(Behind::Search);
+        self
+    }
+
+    /// It reads what the dictionary counts: `?after=` waits for that too.
+    #[must_use]
+    pub fn counts(mut self) -> Doc {
+        self.reads = true;
+        self.behind = Some(Behind::Dictionary);
         self
     }
 

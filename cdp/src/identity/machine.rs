@@ -11,6 +11,7 @@ mod restore;
 
 pub use restore::Found;
 
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use actors::machine::{Machine, Outgoing, Record, Rows, RowsError, To, WriteSet};
@@ -30,12 +31,16 @@ use super::rules::order_identifier;
 use super::settle::{Cause, Decide};
 use super::view::{Overlay, View};
 use crate::dead::{self, DeadId, DeadRow, DeadStatus};
+use crate::dictionary::{Blocked, Decided, NameRules};
 use crate::routed::{self, EventBody, EventHead, OrderPart, schema};
 
 /// Logic that decides; grows with every change of what the same records lead to.
 const LOGIC_VERSION: u16 = 1;
 /// Rows of forgotten messages that one batch deletes at most: a day of them must not stop the writer.
 const FORGET_ROWS_MAX: u32 = 256;
+
+/// Counter of events that were dropped because of their name; the same with a dot and the name: of one name.
+pub const BLOCKED: &str = "events_blocked";
 
 /// Up to here a checkpoint is written while the writer waits: some tens of milliseconds.
 const CHECKPOINT_AT_ONCE_BYTES_MAX: u64 = 4 << 20;
@@ -58,6 +63,8 @@ pub struct IdentityMachine {
     decoder: Box<dyn RawDecoder>,
     dedup: Dedup,
     overlay: Overlay,
+    /// Merged and blocked names with their version; read from the row when first needed.
+    names: Option<(u32, Arc<NameRules>)>,
     dropped_early: u64,
     /// A checkpoint that is being written.
     writing: Option<JoinHandle<CheckpointDone>>,
@@ -72,6 +79,8 @@ enum Taken {
     Applied,
     Duplicate,
     Refused(Reject),
+    /// Its name is blocked, and nobody wants to see it.
+    Dropped,
 }
 
 impl Machine for IdentityMachine {
@@ -92,6 +101,7 @@ impl Machine for IdentityMachine {
                 Taken::Applied => {}
                 Taken::Duplicate => out.count("duplicates", 1),
                 Taken::Refused(reject) => self.bury(at, reject, out),
+                Taken::Dropped => {}
             },
             RawInput::Rejected(reject) => self.bury(at, reject, out),
             RawInput::Control(control) => self.control(rows, at, control, out)?,
@@ -115,6 +125,7 @@ impl Machine for IdentityMachine {
     fn rollback(&mut self) {
         self.memory.rollback();
         self.overlay.clear();
+        self.names = None;
     }
 
     fn key(&self, _: &Record) -> Option<u64> {
@@ -123,6 +134,7 @@ impl Machine for IdentityMachine {
     }
 
     fn absorb(&mut self, delta: &[u8]) -> Result<(), RowsError> {
+        self.names = None;
         self.memory.absorb(delta)
     }
 
@@ -210,6 +222,28 @@ impl IdentityMachine {
         if self.memory.was_seen(&fp) {
             return Ok(Taken::Duplicate);
         }
+        match self.names(rows)?.apply(&mut event) {
+            Decided::Pass { left_out: 0 } => {}
+            Decided::Pass { left_out } => out.count("fields_blocked", i64::from(left_out)),
+            Decided::Blocked(Blocked::DeadLetter) => {
+                let reason = format!(
+                    "the dictionary blocks events named `{}`: unblock the name, or give the event another one",
+                    event.name
+                );
+                return Ok(Taken::Refused(refusal(&event, "event_blocked", reason)));
+            }
+            Decided::Blocked(Blocked::Drop) => {
+                // Remembered as a dead letter is: a repeat is a duplicate, and the message may come again once unblocked.
+                let fp = (self.memory).message_fp(event.source.0, &event.message_id, true);
+                if self.memory.was_seen(&fp) {
+                    return Ok(Taken::Duplicate);
+                }
+                self.memory.see(fp);
+                out.count(BLOCKED, 1);
+                out.count(&format!("{BLOCKED}.{}", event.name), 1);
+                return Ok(Taken::Dropped);
+            }
+        }
         self.memory.tell_apart(&mut event.identifiers);
         let named = self.memory.rules.named(&event);
         let order = match event.order.as_ref().map(order_identifier) {
@@ -261,6 +295,17 @@ impl IdentityMachine {
         decide.send_event(event, named.identifiers, owner, holder);
         out.count("applied", 1);
         Ok(Taken::Applied)
+    }
+
+    /// Merged and blocked names in force.
+    fn names(&mut self, rows: &dyn Rows) -> Result<Arc<NameRules>, RowsError> {
+        if let Some((_, names)) = &self.names {
+            return Ok(names.clone());
+        }
+        let (version, names) = row::names(rows)?;
+        let names = Arc::new(names);
+        self.names = Some((version, names.clone()));
+        Ok(names)
     }
 
     /// Keeps a dead letter; the same bad message sent again is one letter.

@@ -15,6 +15,7 @@
 //! | [`SEEN`] | generation, number | fingerprints of messages, 12 bytes each |
 //! | [`STATE`] | nothing | counters of the machine |
 //! | [`RULES`] | nothing | version (4 bytes) and JSON of the rules in force; none: the shipped ones |
+//! | [`RULES`] | [`NAMES`] | version (4 bytes) and JSON of merged and blocked names; none: there are none |
 //! | [`ORDER_FRAGMENTS`] | identifier, order | nothing: the order has facts of its own, which follow the identifier |
 //!
 //! Numbers in keys are big-endian. Members are resolved without chains: an absorbed member's row names its anchor, and the
@@ -31,6 +32,7 @@ use super::fold::Reason;
 use super::memory::Ident;
 use super::rules::Rules;
 use crate::dead::time_key;
+use crate::dictionary::NameRules;
 
 /// Identifier by its normalised text.
 pub const BY_TEXT: Space = Space(0x20);
@@ -375,6 +377,21 @@ pub fn rules(rows: &dyn Rows) -> Result<(u32, Rules), RowsError> {
     let (version, json) = value.split_first_chunk().ok_or_else(damaged)?;
     let json = std::str::from_utf8(json).map_err(|_| damaged())?;
     let rules = Rules::parse(json).map_err(|_| damaged())?;
+    Ok((u32::from_be_bytes(*version), rules))
+}
+
+/// Key of the names in [`RULES`].
+pub const NAMES: &[u8] = b"names";
+
+/// Merged and blocked names in force and their version (0: nobody has defined any).
+pub fn names(rows: &dyn Rows) -> Result<(u32, NameRules), RowsError> {
+    let Some(value) = rows.get(RULES, NAMES)? else {
+        return Ok((0, NameRules::default()));
+    };
+    let damaged = || RowsError("the row of merged and blocked names is damaged".to_owned());
+    let (version, json) = value.split_first_chunk().ok_or_else(damaged)?;
+    let json = std::str::from_utf8(json).map_err(|_| damaged())?;
+    let rules = NameRules::parse(json).map_err(|_| damaged())?;
     Ok((u32::from_be_bytes(*version), rules))
 }
 

@@ -8,6 +8,7 @@ use sqlx::{AnyConnection, Row};
 use super::super::audit::{self, Act};
 use super::super::brand::writes;
 use super::super::db::transaction;
+use super::super::definition::publish_next;
 use super::super::source::check_name;
 use super::super::{Registry, RegistryError};
 use super::list::folded;
@@ -47,6 +48,16 @@ pub enum ItemChange {
     Whole(NewItem),
     /// Another state.
     State(String),
+}
+
+/// A definition that is made of resources: published in the transaction that changes one of them, if it is another then.
+pub struct Followed<'a> {
+    /// Kind of the definition.
+    pub definition: &'a str,
+    /// The kinds that it is made of.
+    pub of: &'a [ResourceKind],
+    /// Its body, of all resources of these kinds.
+    pub body: &'a (dyn Fn(&[Item]) -> Result<String, RegistryError> + Send + Sync),
 }
 
 /// What an import of one row did.
@@ -89,6 +100,31 @@ impl Registry {
             update(&mut tx, author, kind, id, base, change).await?
         })?;
         self.tell(kind, id);
+        Ok(item)
+    }
+
+    /// Makes a resource, or (`id`) changes all of it, and publishes the definition that follows from all of them.
+    pub async fn resource_put(
+        &self,
+        author: Author<'_>,
+        kind: ResourceKind,
+        id: Option<i64>,
+        base: Option<i64>,
+        new: &NewItem,
+        followed: Followed<'_>,
+    ) -> Result<Item, RegistryError> {
+        let item = transaction!(&self.db, tx => {
+            let item = match id {
+                Some(id) => {
+                    let change = ItemChange::Whole(new.clone());
+                    update(&mut tx, author, kind, id, base, &change).await?
+                }
+                None => create(&mut tx, author, kind, new).await?,
+            };
+            follow(&mut tx, author, &followed).await?;
+            item
+        })?;
+        self.tell(kind, item.id);
         Ok(item)
     }
 
@@ -247,6 +283,36 @@ impl Registry {
             kind: kind.name.to_owned(),
             id,
         });
+    }
+}
+
+/// Publishes the next version of a definition if resources make another body than its newest one has.
+async fn follow(
+    tx: &mut AnyConnection,
+    author: Author<'_>,
+    followed: &Followed<'_>,
+) -> Result<(), RegistryError> {
+    let mut items = Vec::new();
+    for kind in followed.of {
+        let rows = sqlx::query("SELECT * FROM resources WHERE kind = $1 ORDER BY id")
+            .bind(kind.name)
+            .fetch_all(&mut *tx)
+            .await?;
+        for row in &rows {
+            items.push(item_of(row)?);
+        }
+    }
+    let body = (followed.body)(&items)?;
+    let newest = sqlx::query(
+        "SELECT body FROM definitions WHERE kind = $1 AND state <> 'draft' ORDER BY version DESC LIMIT 1",
+    )
+    .bind(followed.definition)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let newest: Option<String> = newest.map(|row| row.try_get("body")).transpose()?;
+    match newest == Some(body.clone()) {
+        true => Ok(()),
+        false => publish_next(tx, followed.definition, body, author.by, author.now).await,
     }
 }
 

@@ -1,5 +1,7 @@
 //! Control records: commands are decided once per idempotency key, everything else is passed on.
 
+use std::sync::Arc;
+
 use actors::machine::{
     EffectMark, Fired, Outgoing, Personal, Record, RecordAt, Rows, RowsError, To, WriteSet,
 };
@@ -10,6 +12,7 @@ use super::{IdentityMachine, Taken};
 use crate::control::{Control, DeadLetterReplay, DefinitionChange, Regroup};
 use crate::dead::{self, DeadId, DeadRow, DeadStatus};
 use crate::definition::DefinitionKind;
+use crate::dictionary::NameRules;
 use crate::identity::port::{RawInput, Reject};
 use crate::identity::row::{self, DecisionRow, Outcome};
 use crate::identity::rules::Rules;
@@ -46,10 +49,7 @@ impl IdentityMachine {
                     this.close(rows, dead, DeadStatus::Dropped, out)
                 })
             }
-            Control::Definition(definition) => {
-                self.define(definition, out);
-                Ok(())
-            }
+            Control::Definition(definition) => self.define(rows, definition, out),
             Control::TimerFired {
                 shard,
                 id,
@@ -196,6 +196,13 @@ impl IdentityMachine {
                     ));
                 }
                 Taken::Refused(reject) => reject,
+                Taken::Dropped => {
+                    return Ok(refused(
+                        "event_blocked",
+                        "the dictionary blocks events of this name",
+                        "unblock the name, or drop the dead letter",
+                    ));
+                }
             },
             RawInput::Rejected(reject) => reject,
             RawInput::Control(_) | RawInput::Unknown => {
@@ -269,7 +276,12 @@ impl IdentityMachine {
         })
     }
 
-    fn define(&mut self, definition: DefinitionChange, out: &mut WriteSet) {
+    fn define(
+        &mut self,
+        rows: &dyn Rows,
+        definition: DefinitionChange,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
         let DefinitionChange {
             kind,
             version,
@@ -283,13 +295,34 @@ impl IdentityMachine {
                 Err(errors) => {
                     tracing::error!(version, errors = ?errors, "identity rules do not read");
                     out.count("definitions_refused", 1);
-                    return;
+                    return Ok(());
                 }
             }
+        }
+        if &*kind == DefinitionKind::Dictionary.as_str() {
+            self.names(rows)?;
+            let known = self.names.as_ref().map_or(0, |(version, _)| *version);
+            if version <= known {
+                return Ok(());
+            }
+            match NameRules::parse(&body) {
+                Ok(names) => {
+                    let value = [&version.to_be_bytes(), body.as_bytes()].concat();
+                    out.put(row::RULES, Bytes::from_static(row::NAMES), value);
+                    self.names = Some((version, Arc::new(names)));
+                }
+                Err(error) => {
+                    tracing::error!(version, error, "merged and blocked names do not read");
+                    out.count("definitions_refused", 1);
+                }
+            }
+            // Members never ask for names: what reaches them has its name already.
+            return Ok(());
         }
         let kind = serde_json::Value::from(&*kind);
         let json = format!(r#"{{"kind":{kind},"version":{version},"body":{body}}}"#);
         pass(To::EveryPartition, schema::DEFINITION, json.into(), out);
+        Ok(())
     }
 }
 

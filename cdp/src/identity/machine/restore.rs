@@ -56,6 +56,7 @@ impl IdentityMachine {
             decoder,
             dedup,
             overlay: Overlay::new(),
+            names: None,
             dropped_early: 0,
             writing: None,
             writing_at: Offset(0),
