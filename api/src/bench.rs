@@ -41,7 +41,7 @@ pub enum What {
     Decode,
     /// Generating the load, without a server.
     Generate,
-    /// Counting segments over made-up members, in this process.
+    /// Counting segments over made-up members, in this process and over HTTP, beside peers.
     Segments,
     /// Reading files of every format, beside DuckDB.
     Import,
@@ -70,7 +70,13 @@ pub struct BenchOptions {
     pub program: PathBuf,
     /// Made-up members, for `segments`.
     pub members: u32,
-    /// Where `segments` writes its columns for peers.
+    /// Of them, those whom `segments` sends to a server to ask it over HTTP; 0 leaves that out.
+    pub http_members: u32,
+    /// How often `segments` asks each question, within seconds.
+    pub queries: usize,
+    /// `segments` asks peers as well, if a Python has them.
+    pub peers: bool,
+    /// Where `segments` writes its columns for peers, and its answers.
     pub export: Option<PathBuf>,
     /// More arguments for `serve`.
     pub serve_args: Vec<String>,
@@ -90,6 +96,9 @@ impl BenchOptions {
             dir,
             program,
             members: 1_000_000,
+            http_members: 1_000_000,
+            queries: 200,
+            peers: true,
             export: None,
             serve_args: Vec::new(),
         }
@@ -140,7 +149,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Lake => parts::lake(options, &dir.0, &mut table)?,
         What::Decode => parts::decode(options, &mut table),
         What::Generate => parts::generate(options, &mut table),
-        What::Segments => segments::run(options, &mut table)?,
+        What::Segments => segments::run(options, &dir.0, &mut table).await?,
         What::Import => import::run(options, &dir.0, &mut table)?,
     }
     Ok(table)

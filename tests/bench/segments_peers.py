@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """Counts the same segments over the same members with tributary, polars, DuckDB and chDB, two threads each.
 
-    python3 tests/bench/segments_peers.py --binary target/release/tributary --members 10000000
+    tributary bench segments --members 10000000                  runs this script beside its own figures
+    python3 tests/bench/segments_peers.py --columns DIR          only this, on what `bench segments --export DIR` wrote
 
-Runs `tributary bench segments --export`, loads the columns that it wrote into each peer's own tables in memory, asks the
-same questions there, and prints one table of medians in milliseconds. A peer that is not installed is skipped and named
-(`pip install numpy polars duckdb chdb`). A peer whose count differs is marked: then one of the two is wrong.
+Loads the columns into each peer's own tables in memory, asks the same questions there, and prints one table of medians in
+milliseconds, or JSON. A peer that is not installed is skipped and named (`pip install numpy polars duckdb chdb`). A peer
+whose count differs is marked: then one of the two is wrong.
 
 Peers count events per question; tributary keeps a column per window and says beside it what the first time took.
 """
@@ -13,9 +14,7 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,14 +24,14 @@ DAY = 86_400_000
 
 
 def skipped(what, why):
-    print(f"SKIPPED: {what} because {why}")
+    print(f"SKIPPED: {what} because {why}", file=sys.stderr)
 
 
 def timed(ask, runs):
-    """The answer, and the median of the runs behind the first, in milliseconds."""
+    """The answer, and the median of the runs behind the first, in milliseconds; for two seconds at most, but thrice."""
     answer = ask()
     times = []
-    for _ in range(runs):
+    while len(times) < runs and (len(times) < 3 or sum(times) < 2e3):
         begun = time.perf_counter()
         ask()
         times.append((time.perf_counter() - begun) * 1e3)
@@ -200,57 +199,58 @@ def chdb_questions(folder, now):
 
 def main():
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    options.add_argument("--binary", default="target/release/tributary", help="the program to measure")
-    options.add_argument("--members", type=int, default=1_000_000)
+    options.add_argument("--columns", required=True, type=Path, help="the folder of `tributary bench segments --export`")
     options.add_argument("--runs", type=int, default=15, help="of each question in each peer")
-    options.add_argument("--dir", help="where the columns are written [default: a temporary folder]")
+    options.add_argument("--json", action="store_true", help="counts and medians by peer and question")
     options = options.parse_args()
-    with tempfile.TemporaryDirectory(dir=options.dir) as folder:
-        measure(options, Path(folder))
+    told = json.loads((options.columns / "answers.json").read_text())
+    results = measure(options.columns, told["now_ms"], options.runs)
+    if options.json:
+        print(json.dumps(results))
+        return
+    print(f"{told['members']} members, {THREADS} threads, medians in ms; ! = another count")
+    print(f"{'':<42}{'count':>10}{'tributary':>11}{'p99':>9}{'first':>10}" + "".join(f"{peer:>16}" for peer in results))
+    for answer in told["answers"]:
+        line = f"{answer['what']:<42}{answer['count']:>10}{answer['p50_ms']:>11.2f}{answer['p99_ms']:>9.2f}{answer['first_ms']:>10.1f}"
+        for peer in results.values():
+            told = peer.get(answer["key"])
+            line += f"{'-':>16}" if told is None else f"{told['ms']:>15.2f}" + (" " if told["count"] == answer["count"] else "!")
+        print(line)
 
 
-def measure(options, folder):
-    ran = subprocess.run([options.binary, "bench", "segments", "--members", str(options.members), "--export", str(folder),
-                          "--dir", str(folder)])
-    if ran.returncode:
-        sys.exit(f"{options.binary} failed")
-    told = json.loads((folder / "answers.json").read_text())
-    now, results = told["now_ms"], {}
+def measure(folder, now, runs):
+    """Counts and medians by peer and question."""
     try:
         members, events = load(folder)
         members.write_parquet(folder / "m.parquet")
         events.write_parquet(folder / "e.parquet")
     except ImportError as missing:
-        return skipped("polars, duckdb, chdb", f"{missing.name} is not installed, which also loads the columns")
+        skipped("polars, duckdb, chdb", f"{missing.name} is not installed, which also loads the columns")
+        return {}
     makers = {
         "polars": lambda: polars_questions(members, events, now),
         "duckdb": lambda: duckdb_questions(folder, now),
         "chdb": lambda: chdb_questions(folder, now),
     }
+    results = {}
     for peer, make in makers.items():
         try:
             questions = make()
+            name = f"{peer} {__import__(peer).__version__}"
         except ImportError as missing:
             skipped(peer, f"{missing.name} is not installed")
             continue
         except Exception as error:  # A version that cannot load the columns; the others still answer.
             skipped(peer, str(error).splitlines()[0])
             continue
-        results[peer] = {}
+        results[name] = {}
         for key, ask in questions.items():
             try:
-                results[peer][key] = timed(ask, options.runs)
+                count, ms = timed(ask, runs)
+                results[name][key] = {"count": count, "ms": ms}
             except Exception as error:  # A peer that cannot answer one question still answers the others.
                 skipped(f"{peer}, {key}", str(error).splitlines()[0])
-    print(f"\n{options.members} members, {THREADS} threads, medians in ms; ! = another count")
-    print(f"{'':<42}{'count':>10}{'tributary':>11}{'p99':>9}{'first':>10}" + "".join(f"{peer:>11}" for peer in results))
-    for answer in told["answers"]:
-        line = f"{answer['what']:<42}{answer['count']:>10}{answer['p50_ms']:>11.2f}{answer['p99_ms']:>9.2f}{answer['first_ms']:>10.1f}"
-        for peer in results.values():
-            count, ms = peer.get(answer["key"], (None, None))
-            line += f"{'-':>11}" if ms is None else f"{ms:>10.2f}" + (" " if count == answer["count"] else "!")
-        print(line)
-    print(f"tributary's engine: {told['memory_bytes'] / 1e6:.0f} MB")
+    return results
 
 
 if __name__ == "__main__":

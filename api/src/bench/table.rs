@@ -19,6 +19,44 @@ pub struct Row {
     pub goal: &'static str,
 }
 
+/// Figures that are read across: printed as Markdown.
+#[derive(Debug, Clone)]
+struct Grid {
+    heads: Vec<String>,
+    lines: Vec<Vec<String>>,
+}
+
+impl fmt::Display for Grid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let widths: Vec<usize> = (0..self.heads.len())
+            .map(|at| {
+                let cells = self.lines.iter().filter_map(|line| line.get(at));
+                let cells = cells.chain([&self.heads[at]]);
+                cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            })
+            .collect();
+        let line = |f: &mut fmt::Formatter<'_>, cells: &[String]| {
+            write!(f, "|")?;
+            for (at, (cell, width)) in cells.iter().zip(&widths).enumerate() {
+                match at {
+                    0 => write!(f, " {cell:<width$} |")?,
+                    _ => write!(f, " {cell:>width$} |")?,
+                }
+            }
+            writeln!(f)
+        };
+        line(f, &self.heads)?;
+        let rules: Vec<String> = (widths.iter().enumerate())
+            .map(|(at, width)| match at {
+                0 => "-".repeat(*width),
+                _ => format!("{}:", "-".repeat(width.saturating_sub(1))),
+            })
+            .collect();
+        line(f, &rules)?;
+        self.lines.iter().try_for_each(|cells| line(f, cells))
+    }
+}
+
 /// The figures of one run.
 #[derive(Debug, Clone)]
 pub struct Table {
@@ -26,6 +64,7 @@ pub struct Table {
     syncs: Syncs,
     cores: usize,
     rows: Vec<Row>,
+    grids: Vec<Grid>,
     notes: Vec<String>,
 }
 
@@ -41,7 +80,7 @@ impl Table {
             What::Lake => "the lake of events in this process",
             What::Decode => "admission and decoding in this process",
             What::Generate => "the load generator alone",
-            What::Segments => "counting segments in this process",
+            What::Segments => "counting segments",
             What::Import => "files read in this process",
         };
         Table {
@@ -49,6 +88,7 @@ impl Table {
             syncs,
             cores: std::thread::available_parallelism().map_or(1, |n| n.get()),
             rows: Vec::new(),
+            grids: Vec::new(),
             notes: Vec::new(),
         }
     }
@@ -81,6 +121,11 @@ impl Table {
         self.goal(format!("{what}, p99"), times.ms(0.99), "ms", goal);
     }
 
+    /// Adds figures that are read across, under the rows.
+    pub(super) fn grid(&mut self, heads: Vec<String>, lines: Vec<Vec<String>>) {
+        self.grids.push(Grid { heads, lines });
+    }
+
     /// Adds a sentence under the table.
     pub(super) fn note(&mut self, text: impl Into<String>) {
         self.notes.push(text.into());
@@ -110,6 +155,9 @@ impl Table {
             "sync_p50_ms": self.syncs.p50_ms,
             "sync_p99_ms": self.syncs.p99_ms,
             "rows": rows,
+            "grids": self.grids.iter()
+                .map(|grid| serde_json::json!({ "heads": grid.heads, "lines": grid.lines }))
+                .collect::<Vec<_>>(),
             "notes": self.notes,
         })
     }
@@ -127,6 +175,9 @@ impl fmt::Display for Table {
             let line = format!("  {:<46}{value:>12} {:<12}{}", row.what, row.unit, row.goal);
             writeln!(f, "{}", line.trim_end())?;
         }
+        for grid in &self.grids {
+            writeln!(f, "\n{grid}")?;
+        }
         for note in &self.notes {
             writeln!(f, "  - {note}")?;
         }
@@ -135,7 +186,7 @@ impl fmt::Display for Table {
 }
 
 /// Three digits that matter.
-fn printed(value: f64) -> String {
+pub(super) fn printed(value: f64) -> String {
     match value.abs() {
         v if v >= 100.0 => format!("{value:.0}"),
         v if v >= 10.0 => format!("{value:.1}"),
@@ -182,6 +233,17 @@ mod tests {
         }
         assert_eq!((times.ms(0.0), times.ms(1.0)), (1.0, 100.0));
         assert_eq!((times.ms(0.5), times.ms(0.99)), (51.0, 99.0));
+    }
+
+    #[test]
+    fn what_is_read_across_is_markdown() {
+        let text = |line: &[&str]| line.iter().map(|cell| cell.to_string()).collect();
+        let grid = Grid {
+            heads: text(&["what", "ms"]),
+            lines: vec![text(&["a", "1.25"])],
+        };
+        let expected = "| what |   ms |\n| ---- | ---: |\n| a    | 1.25 |\n";
+        assert_eq!(grid.to_string(), expected);
     }
 
     #[test]

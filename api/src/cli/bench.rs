@@ -17,6 +17,7 @@ Examples:
   tributary bench ingest
   tributary bench apply --events 2000000
   tributary bench restart --people 1000000 --dir /mnt/fast
+  tributary bench segments --members 10000000 --http-members 1000000
   tributary bench ingest -- --set log.filter=warn     arguments for serve stand behind --")]
 pub struct Args {
     /// What to measure
@@ -51,7 +52,20 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     members: u32,
 
-    /// Write the columns of segments there, for tests/bench/segments_peers.py
+    /// Of them, those who are sent to a server to ask it over HTTP, for segments; 0 leaves that out
+    /// [default: --members, a million at most]
+    #[arg(long, value_name = "N")]
+    http_members: Option<u32>,
+
+    /// How often each question is asked, for segments; a few seconds at most
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    queries: usize,
+
+    /// Leave out polars, DuckDB and chDB, for segments
+    #[arg(long)]
+    no_peers: bool,
+
+    /// Write the columns and answers of segments there, for tests/bench/segments_peers.py
     #[arg(long, value_name = "DIR")]
     export: Option<PathBuf>,
 
@@ -92,7 +106,7 @@ enum Choice {
     Decode,
     /// Generating the load, without a server
     Generate,
-    /// Counting segments over made-up members, in this process
+    /// Counting segments over made-up members, in this process and over HTTP, beside peers
     Segments,
     /// Reading files of every format, beside DuckDB
     Import,
@@ -129,6 +143,9 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         dir: args.dir.clone(),
         program,
         members: args.members,
+        http_members: args.http_members.unwrap_or(args.members.min(1_000_000)),
+        queries: args.queries,
+        peers: !args.no_peers,
         export: args.export.clone(),
         serve_args: args.serve.clone(),
     };

@@ -98,6 +98,16 @@ impl Client {
         self.send("POST", path, authorization, body).await
     }
 
+    /// Puts a body of JSON.
+    pub async fn put(
+        &mut self,
+        path: &str,
+        authorization: &str,
+        body: &[u8],
+    ) -> io::Result<Answer> {
+        self.send("PUT", path, authorization, body).await
+    }
+
     /// Posts, and comes back as often as the server asks for patience or is not there. Safe for events: their message
     /// ids make a repeat harmless. Answers how often it had to come back, too.
     pub async fn post_patiently(
@@ -140,7 +150,7 @@ impl Client {
                 self.head.extend_from_slice(part.as_bytes());
             }
         }
-        if method == "POST" {
+        if method != "GET" {
             let length = body.len().to_string();
             for part in [
                 "content-type: application/json\r\ncontent-length: ",

@@ -234,6 +234,15 @@ fn text(text: &str) -> Value {
 
 /// Questions that a marketer asks: a key that peers know it by, what it is, and its plans (several: their overlap).
 pub fn queries() -> Vec<(&'static str, &'static str, Vec<Arc<Plan>>)> {
+    let plans = |rules: Vec<String>| rules.iter().map(|json| plan(json)).collect();
+    rules()
+        .into_iter()
+        .map(|(key, what, rules)| (key, what, plans(rules)))
+        .collect()
+}
+
+/// The rules of [`queries`], JSON. Flags are tags.
+pub fn rules() -> Vec<(&'static str, &'static str, Vec<String>)> {
     const LEVEL: &str = r#"{"attr":"level","op":"eq","value":"gold"}"#;
     const APP: &str = r#"{"attr":"channel","op":"eq","value":"app"}"#;
     const AGE: &str = r#"{"attr":"age","op":"between","value":[25,40]}"#;
@@ -242,7 +251,7 @@ pub fn queries() -> Vec<(&'static str, &'static str, Vec<Arc<Plan>>)> {
     let or = |parts: &[&str]| format!(r#"{{"or":[{}]}}"#, parts.join(","));
     let flag = |flag: usize| format!(r#"{{"tag":"flag{flag}","op":"eq","value":true}}"#);
     let age = |age: i64| format!(r#"{{"attr":"age","op":"eq","value":{age}}}"#);
-    let rules: Vec<(&str, &str, Vec<String>)> = vec![
+    vec![
         ("enums", "three enum clauses", vec![and(&[
             LEVEL,
             APP,
@@ -302,16 +311,14 @@ pub fn queries() -> Vec<(&'static str, &'static str, Vec<Arc<Plan>>)> {
             AGE.to_owned(),
             flag(0),
         ]),
-    ];
-    let plans = |rules: Vec<String>| rules.iter().map(|json| plan(json)).collect();
-    rules
-        .into_iter()
-        .map(|(key, what, rules)| (key, what, plans(rules)))
-        .collect()
+    ]
 }
 
-/// The plan of a rule of this file.
-fn plan(json: &str) -> Arc<Plan> {
+/// The plan of a rule that names any attributes, tags and events.
+///
+/// # Panics
+/// If the rule is wrong.
+pub fn plan(json: &str) -> Arc<Plan> {
     let rule = Rule::from_json(json).expect("rules of this file read");
     Arc::new(check(&rule, &Anything, None).expect("rules of this file are right"))
 }
