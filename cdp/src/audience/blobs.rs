@@ -215,12 +215,12 @@ fn head(len: usize) -> usize {
 }
 
 /// Writes seven bits per byte, lowest first.
-pub(crate) fn push_varint(out: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_varint(out: &mut impl Extend<u8>, mut value: u64) {
     while value >= 0x80 {
-        out.push(value as u8 | 0x80);
+        out.extend([value as u8 | 0x80]);
         value >>= 7;
     }
-    out.push(value as u8);
+    out.extend([value as u8]);
 }
 
 /// Reads what [`push_varint`] wrote; 0 at the end.

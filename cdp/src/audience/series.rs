@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use actors::model::{IdentNo, Position, Time};
+use smallvec::SmallVec;
 
 use super::blobs::{Blobs, push_varint, take_varint, unzigzag, zigzag};
 use super::column::{read, stored};
@@ -97,6 +98,13 @@ impl Series {
 
     fn insert(&mut self, fragment: IdentNo, entry: Entry) {
         let bytes = self.rows.get(fragment.0);
+        // Histories come in order of time, mostly: then the rest stays as it is.
+        let last = self.last(bytes);
+        if (last.0, last.1) <= (entry.0, entry.1) || bytes.is_empty() {
+            let mut row: SmallVec<[u8; 128]> = SmallVec::from_slice(bytes);
+            self.encode_one(last, &entry, &mut row);
+            return self.rows.set(fragment.0, &row);
+        }
         let mut entries = self.entries(bytes);
         let place = entries.partition_point(|it| (it.0, it.1) <= (entry.0, entry.1));
         entries.insert(place, entry);
@@ -203,19 +211,36 @@ impl Series {
         entries
     }
 
-    fn encode(&self, entries: &[Entry]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(entries.len() * 8);
+    /// The last entry; zeros if there is none.
+    fn last(&self, mut bytes: &[u8]) -> Entry {
         let (mut time, mut arrival) = (0i64, 0u64);
-        for entry in entries {
-            push_varint(&mut bytes, zigzag(entry.0.wrapping_sub(time)));
-            time = entry.0;
+        while !bytes.is_empty() {
+            time = time.wrapping_add(unzigzag(take_varint(&mut bytes)));
             if self.valued {
-                push_varint(&mut bytes, zigzag(entry.1.wrapping_sub(arrival) as i64));
-                arrival = entry.1;
-                push_varint(&mut bytes, entry.2);
+                arrival = arrival.wrapping_add(unzigzag(take_varint(&mut bytes)) as u64);
+                take_varint(&mut bytes);
             }
         }
+        (time, arrival, 0)
+    }
+
+    fn encode(&self, entries: &[Entry]) -> SmallVec<[u8; 128]> {
+        let mut bytes = SmallVec::new();
+        let mut last = (0, 0, 0);
+        for entry in entries {
+            self.encode_one(last, entry, &mut bytes);
+            last = *entry;
+        }
         bytes
+    }
+
+    /// Writes an entry as what is behind another one.
+    fn encode_one(&self, last: Entry, entry: &Entry, out: &mut SmallVec<[u8; 128]>) {
+        push_varint(out, zigzag(entry.0.wrapping_sub(last.0)));
+        if self.valued {
+            push_varint(out, zigzag(entry.1.wrapping_sub(last.1) as i64));
+            push_varint(out, entry.2);
+        }
     }
 }
 
