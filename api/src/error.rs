@@ -66,6 +66,7 @@ table! {
     "rule_invalid"          422 "Correct every place that details names; nothing was changed."
     "naming_invalid"        422 "Correct every place that details names; nothing was changed."
     "tag_invalid"           422 "Correct every place that details names; nothing was changed."
+    "tag_not_computed"      409 "See the message; compute tags with update scheduled or manual."
     "tag_calculated"        409 "Give by hand only tags with calculation manual or import."
     "import_invalid"        422 "Correct every row that details names; nothing was changed."
     "table_form"            400 "Send CSV as UTF-8, or XLSX, with column names in the first row."
@@ -84,6 +85,7 @@ table! {
     "denied"                403 "Use a key that sees the whole installation."
     // What is there.
     "segment_not_at_work"   404 "Enable the segment."
+    "tag_not_at_work"       409 "Enable the tag; values of one that is given by hand are sent to `/api/v1/tags/{code}/members`."
     "not_found"             404 "It does not exist, or this key may not see it."
     "path_unknown"          404 "All paths are listed at /docs."
     "log_trimmed"           404 "It has been removed after its time was up."
@@ -107,6 +109,7 @@ table! {
     "lagging"               503 "Repeat after Retry-After; the answer would be older than the token."
     "audience_loading"      503 "Repeat after Retry-After; rows and history are being read since the start."
     "history_building"      503 "Repeat after Retry-After; /api/v1/audience tells how far it is."
+    "tag_building"          503 "Repeat after Retry-After; the history that its rules ask about is being read."
     "segment_building"      503 "Repeat after Retry-After; its first computation is under way."
     "search_behind"         503 "Repeat after Retry-After; the search index has writes within seconds."
     "dictionary_behind"     503 "Repeat after Retry-After; names are counted within seconds."

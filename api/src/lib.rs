@@ -19,4 +19,5 @@ pub mod openapi;
 pub mod resource;
 pub mod routes;
 pub mod service;
+pub mod tags;
 pub mod telemetry;

@@ -46,6 +46,7 @@ pub struct Service {
     served: JoinHandle<()>,
     definitions: JoinHandle<()>,
     imports: std::thread::JoinHandle<()>,
+    tags: std::thread::JoinHandle<()>,
     effects: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
 }
@@ -136,6 +137,7 @@ impl Service {
         let effects = tokio::spawn(effects(&shared, stopped.clone()));
         let housekeeping = tokio::spawn(crate::housekeeping::run(shared.clone(), stopped));
         let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
+        let tags = crate::tags::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
             shared,
             address,
@@ -144,6 +146,7 @@ impl Service {
             served,
             definitions,
             imports,
+            tags,
             effects,
             housekeeping,
         })
@@ -173,9 +176,10 @@ impl Service {
         let shared = self.shared.clone();
         // Before the platform rests: a group that is on its way still arrives.
         self.shared.jobs.stop();
-        let imports = self.imports;
-        if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || imports.join()).await {
-            tracing::error!("the thread of imports failed");
+        for thread in [self.imports, self.tags] {
+            if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || thread.join()).await {
+                tracing::error!("a thread of jobs failed");
+            }
         }
         let platform = self.shared.platform().clone();
         let registry = platform.registry().clone();

@@ -8,7 +8,7 @@
 //! - [`filter`]: a condition held against a column; [`query`]: a plan over all blocks; [`kernel`]: the inner loops.
 //! - [`series`]: the events of a measure per **fragment**, so that a merge or an unmerge moves nothing.
 //! - [`derived`]: columns computed of events and objects, kept for whom facts or the clock ([`due`]) concern.
-//! - [`live`]: segments, their editions and transitions; [`engine`]: all of it together.
+//! - [`live`]: segments and calculated tags, their editions and transitions; [`engine`]: all of it together.
 //!
 //! Absent on purpose: reading logs and rows, threads of its own, the clock, what a segment's transitions cause.
 
@@ -33,7 +33,7 @@ mod series;
 mod store;
 
 pub use engine::{Change, Counted, Distribution, Engine, Memory, NotReady, Previewed};
-pub use live::Transition;
+pub use live::{Retag, Transition};
 pub use series::Series;
 
 #[cfg(test)]

@@ -3,11 +3,17 @@
 //! Whatever the calculation, the audience sees an ordered list of cases, a value and a rule each; a member has the value of
 //! the first rule that holds ([`TagDefinition::cases`]). RFM is such a list made of cuts. Tags given by hand have no cases.
 //!
-//! Absent on purpose: SQL and formulas as calculations, and schedules: an update is in real time or by hand.
+//! Computed in real time, on a schedule, or when somebody asks ([`Update`]); given by hand at once.
+//!
+//! Absent on purpose: SQL as a calculation, until there is an engine for it.
 
+mod plan;
 mod rfm;
+mod update;
 
+pub use plan::{PlannedCase, TagPlan};
 pub use rfm::{Rfm, RfmClass};
+pub use update::{Schedule, Update};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -30,6 +36,10 @@ pub struct TagDefinition {
     pub values: Vec<String>,
     /// How a member gets its value.
     pub calculation: Calculation,
+    /// When a calculated value is computed.
+    #[serde(default)]
+    #[schema(inline)]
+    pub update: Update,
 }
 
 /// What a tag's values are.
@@ -72,6 +82,12 @@ pub enum Calculation {
     Import,
     /// By hand.
     Manual,
+    /// By a query. Refused: there is no engine for it yet.
+    Sql {
+        /// The query.
+        #[serde(default)]
+        sql: String,
+    },
 }
 
 /// A value and who has it.
@@ -120,6 +136,7 @@ impl Calculation {
             Calculation::Rfm { .. } => "rfm",
             Calculation::Import => "import",
             Calculation::Manual => "manual",
+            Calculation::Sql { .. } => "sql",
         }
     }
 
@@ -141,7 +158,7 @@ impl TagDefinition {
                 cases.iter().cloned().chain(rest).collect()
             }
             Calculation::Rfm { rfm } => rfm.cases(),
-            Calculation::Import | Calculation::Manual => Vec::new(),
+            Calculation::Import | Calculation::Manual | Calculation::Sql { .. } => Vec::new(),
         }
     }
 
@@ -164,6 +181,21 @@ impl TagDefinition {
                     "each value once, none empty",
                 ));
             }
+        }
+        self.update.check(&mut errors);
+        if self.calculation.by_hand() && self.update != Update::default() {
+            errors.push(DefinitionError::new(
+                "update",
+                "update_unused",
+                "what is given by hand is there at once: leave `update` out",
+            ));
+        }
+        if let Calculation::Sql { .. } = self.calculation {
+            errors.push(DefinitionError::new(
+                "calculation.type",
+                "sql_unavailable",
+                "tags by SQL wait for the SQL engine, which this version does not have: use rule, rfm, manual or import",
+            ));
         }
         if let Calculation::Rfm { rfm } = &self.calculation {
             rfm.check("calculation.rfm", &mut errors);

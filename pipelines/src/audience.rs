@@ -13,6 +13,7 @@ pub mod changes;
 mod keep;
 mod load;
 pub mod person;
+mod runs;
 mod tail;
 pub mod tell;
 
@@ -23,7 +24,9 @@ use std::time::{Duration, Instant};
 
 use actors::history::{History, HistoryError};
 use actors::machine::RowsError;
-use actors::model::{ErrorKind, Fault, MemberNo, Offset, Retry, Scope, SegmentId, Time, Token};
+use actors::model::{
+    ErrorKind, Fault, MemberNo, Offset, Retry, Scope, SegmentId, TagId, Time, Token,
+};
 use actors::registry::RegistryError;
 use actors::runtime::feed::FeedError;
 use actors::runtime::node::Lagging;
@@ -57,11 +60,20 @@ pub struct At {
     pub told: Option<Token>,
     /// Everything that was found has been appended.
     pub all_told: bool,
-    /// A segment that was complete before the start and still waits for its history: until it is computed again, nothing
-    /// is settled.
-    pub waits_for: Option<SegmentId>,
+    /// A segment or tag that was complete before the start and still waits for its history: until it is computed again,
+    /// nothing is settled.
+    pub waits_for: Option<Waits>,
     /// The last round of the thread that ended with segments up to date.
     pub round: u64,
+}
+
+/// What waits for its history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waits {
+    /// A segment.
+    Segment(SegmentId),
+    /// A tag.
+    Tag(TagId),
 }
 
 /// What a read wants to see of a write.
@@ -93,9 +105,15 @@ pub enum AudienceError {
     /// A segment that the rule names is not computed.
     #[error("segment {0} is not computed yet")]
     SegmentBuilding(Box<str>),
+    /// A tag is not computed.
+    #[error("tag {0} is not computed yet")]
+    TagBuilding(TagId),
     /// There is no such segment at work.
     #[error("segment {0} is not at work")]
     NoSegment(SegmentId),
+    /// There is no such tag that is calculated.
+    #[error("tag {0} is not calculated: it is switched off, or given by hand")]
+    NoTag(TagId),
     /// It is behind.
     #[error(transparent)]
     Lagging(#[from] Lagging),
@@ -130,8 +148,10 @@ impl Fault for AudienceError {
         match self {
             AudienceError::Loading { .. }
             | AudienceError::Building { .. }
-            | AudienceError::SegmentBuilding(_) => ErrorKind::Unavailable,
+            | AudienceError::SegmentBuilding(_)
+            | AudienceError::TagBuilding(_) => ErrorKind::Unavailable,
             AudienceError::NoSegment(_) => ErrorKind::NotFound,
+            AudienceError::NoTag(_) => ErrorKind::Conflict,
             AudienceError::Lagging(error) => error.kind(),
             AudienceError::Rows(error) => error.kind(),
             AudienceError::History(error) => error.kind(),
@@ -145,7 +165,9 @@ impl Fault for AudienceError {
             AudienceError::Loading { .. } => "audience_loading",
             AudienceError::Building { .. } => "history_building",
             AudienceError::SegmentBuilding(_) => "segment_building",
+            AudienceError::TagBuilding(_) => "tag_building",
             AudienceError::NoSegment(_) => "segment_not_at_work",
+            AudienceError::NoTag(_) => "tag_not_at_work",
             AudienceError::Lagging(error) => error.code(),
             AudienceError::Rows(error) => error.code(),
             AudienceError::History(error) => error.code(),
@@ -158,7 +180,8 @@ impl Fault for AudienceError {
         match self {
             AudienceError::Loading { .. }
             | AudienceError::Building { .. }
-            | AudienceError::SegmentBuilding(_) => Retry::After(1),
+            | AudienceError::SegmentBuilding(_)
+            | AudienceError::TagBuilding(_) => Retry::After(1),
             AudienceError::Registry(error) => error.retry(),
             AudienceError::Platform(error) => error.retry(),
             AudienceError::History(error) => error.retry(),
@@ -231,6 +254,19 @@ pub struct SegmentNow {
     pub building: Option<u32>,
     /// The version of a rule whose computing was broken off: the count is of what was at work before.
     pub cancelled: Option<u32>,
+}
+
+/// What a calculated tag is like now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TagNow {
+    /// The version of the definition in force since the last start of the process.
+    pub version: Option<u32>,
+    /// The version of a definition that is being computed.
+    pub building: Option<u32>,
+    /// How far that is: values that are computed, of how many.
+    pub progress: Option<(u64, u64)>,
+    /// It waits for the history of what its rules ask.
+    pub history: bool,
 }
 
 /// Figures of the audience.
@@ -343,8 +379,11 @@ impl Audience {
             Ok(Ok(told)) => told,
             Ok(Err(_)) | Err(_) if !self.at().loaded => return Err(self.loading()),
             Ok(Err(_)) | Err(_) => {
-                if let (Some(segment), false) = (self.at().waits_for, sees == Sees::Counts) {
-                    return Err(AudienceError::SegmentBuilding(segment.to_string().into()));
+                if let (Some(waits), false) = (self.at().waits_for, sees == Sees::Counts) {
+                    return Err(match waits {
+                        Waits::Segment(it) => AudienceError::SegmentBuilding(it.to_string().into()),
+                        Waits::Tag(tag) => AudienceError::TagBuilding(tag),
+                    });
                 }
                 let lag = wanted.0.saturating_sub(self.at().applied.0);
                 return Err(Lagging { lag }.into());
@@ -399,9 +438,21 @@ impl Audience {
         leaf: &Leaf,
         limit: usize,
     ) -> Result<Distribution, AudienceError> {
+        let spread = self.distribution_at(plan, leaf, limit)?;
+        Ok(spread.0)
+    }
+
+    /// As [`Audience::distribution`], with the position and the instant at which it is exact.
+    pub fn distribution_at(
+        &self,
+        plan: &Plan,
+        leaf: &Leaf,
+        limit: usize,
+    ) -> Result<(Distribution, Offset, Time), AudienceError> {
         let of = Plan::of_leaf(leaf.clone());
-        self.ask(&[plan, &of], |engine, now, _| {
-            engine.distribution(plan, leaf, now, limit)
+        self.ask(&[plan, &of], |engine, now, position| {
+            let spread = engine.distribution(plan, leaf, now, limit)?;
+            Ok((spread, position, engine.now()))
         })
     }
 
@@ -445,6 +496,46 @@ impl Audience {
             building,
             cancelled: cancelled.map(|kept| kept.version),
         })
+    }
+
+    /// What a calculated tag is like now.
+    pub fn tag(&self, tag: TagId) -> Result<TagNow, AudienceError> {
+        self.ready()?;
+        let book = self.inner.book.lock();
+        let kept = book.calculated.get(&tag).ok_or(AudienceError::NoTag(tag))?;
+        let engine = self.inner.engine.lock();
+        let (version, building) = engine.tag_versions(&kept.code).unwrap_or_default();
+        let missing = engine.measure_wanted(&kept.plan.plan);
+        Ok(TagNow {
+            version,
+            building,
+            progress: engine.tag_progress(&kept.code),
+            history: building.is_some() && !missing.is_empty(),
+        })
+    }
+
+    /// Computes a calculated tag now, whenever its time would come.
+    pub fn tag_compute(&self, tag: TagId) -> Result<(), AudienceError> {
+        self.ready()?;
+        let wanted = {
+            let book = self.inner.book.lock();
+            let kept = book.calculated.get(&tag).ok_or(AudienceError::NoTag(tag))?;
+            let mut engine = self.inner.engine.lock();
+            let on_demand = kept.update.on_demand();
+            engine.tag_put(&kept.code, kept.version, Some(kept.plan.clone()), on_demand);
+            engine.measure_wanted(&kept.plan.plan)
+        };
+        self.inner.want(wanted);
+        self.inner.settled.store(false, Ordering::Relaxed);
+        self.inner.changes.wake();
+        Ok(())
+    }
+
+    /// Gives up a computation of a tag; what members have stays. Answers whether there was one.
+    pub fn tag_cancel(&self, tag: TagId) -> bool {
+        let book = self.inner.book.lock();
+        let kept = book.calculated.get(&tag);
+        kept.is_some_and(|kept| self.inner.engine.lock().tag_cancel(&kept.code))
     }
 
     /// A segment that is kept, with its plan.
@@ -661,6 +752,12 @@ impl Inner {
             let mut engine = self.engine.lock();
             for measure in measures {
                 engine.measure_give_up(measure.key());
+            }
+            for kept in book.calculated.values() {
+                if given_up(&kept.plan.plan) {
+                    // Until its definition is edited or somebody has it computed: what members have stays.
+                    engine.tag_cancel(&kept.code);
+                }
             }
             let waiting = book.segments.values().filter(|kept| {
                 let versions = engine.segment_versions(&kept.id.to_string());

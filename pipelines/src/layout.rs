@@ -12,6 +12,7 @@
 //! dictionary/     what is seen of names                                  cache of results
 //! starts.json     notes of the crash-loop guard
 //! archive.folder  where archived segments are                            durable
+//! tag-runs.json   when tags on a schedule were computed last     a note
 //! effects-held.json  effects wait for a person, after a restore
 //! ```
 
@@ -49,6 +50,11 @@ impl Layout {
     /// The search index: a projection, made anew from the rows when it is gone.
     pub fn search(&self) -> PathBuf {
         self.root.join("search")
+    }
+
+    /// When tags on a schedule were computed last.
+    pub fn tag_runs(&self) -> PathBuf {
+        self.root.join("tag-runs.json")
     }
 
     /// The keys.

@@ -119,7 +119,7 @@ async fn cancel(
 }
 
 /// Counts are over all members: a key that sees some brands only would learn of others'.
-fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
+pub fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
     match caller.scope.brands {
         BrandSet::All => Ok(()),
         BrandSet::Only(_) => {
@@ -130,7 +130,7 @@ fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
 }
 
 /// A rule as it came, in JSON or as text, checked and made a plan.
-async fn compile(shared: &App, rule: &Value) -> Result<Plan, ApiError> {
+pub async fn compile(shared: &App, rule: &Value) -> Result<Plan, ApiError> {
     let (_, schema) = shared.attributes(&shared.snapshot()?)?;
     let names = shared.names(schema).await?;
     names.compile(rule).map_err(|errors| {

@@ -1,6 +1,8 @@
 //! Tags: facts that we concluded, by rule, by orders, or by hand.
 
+mod compute;
 mod members;
+mod values;
 
 use actors::registry::{ResourceKind, Word};
 use cdp::tag::{Calculation, TagDefinition};
@@ -15,7 +17,10 @@ use crate::resource::{
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
-    resource_routes::<Tag>().and(members::routes())
+    resource_routes::<Tag>()
+        .and(members::routes())
+        .and(values::routes())
+        .and(compute::routes())
 }
 
 /// Tags.
@@ -36,6 +41,10 @@ impl Resource for Tag {
         },
         ColumnSpec {
             name: "calculation",
+            of: ColumnType::Text,
+        },
+        ColumnSpec {
+            name: "update",
             of: ColumnType::Text,
         },
     ];
@@ -78,6 +87,7 @@ impl Resource for Tag {
             fields: vec![
                 ("value_type", word(draft.body.value_type.word())),
                 ("calculation", word(draft.body.calculation.word())),
+                ("update", word(draft.body.update.word())),
             ],
             search: draft.body.values.clone(),
             uses,

@@ -125,6 +125,21 @@ impl Column {
         }
     }
 
+    /// Where a value stands, if it stands in a lane and somebody has it: the other way of [`Column::value`].
+    pub fn find(&self, value: &Value) -> Option<(Lane, i64)> {
+        match value {
+            Value::Text(text) => {
+                let code = self.texts.code(normal(text).as_bytes())?;
+                Some((Lane::Text, i64::from(code)))
+            }
+            Value::List(_) | Value::Object(_) | Value::Cleared => None,
+            plain => {
+                let other = || Some((Lane::Other, i64::from(self.others.code(&stored(plain))?)));
+                Column::plain(plain).or_else(other)
+            }
+        }
+    }
+
     /// The number of an ordinal in a lane.
     pub fn number(&self, lane: Lane, ordinal: u32) -> Option<i64> {
         let (block, place) = split(ordinal);

@@ -3,6 +3,7 @@
 mod answer;
 mod keep;
 mod prepare;
+mod tags;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -15,7 +16,7 @@ pub use prepare::NotReady;
 
 use super::column::Column;
 use super::derived::Derived;
-use super::live::{Input, Live, Segments, Transition};
+use super::live::{Input, Live, Retag, Rules, Segments, Transition};
 use super::series::Series;
 use super::store::Store;
 use crate::identity::row::MemberState;
@@ -58,7 +59,7 @@ pub enum Change<'a> {
         /// Where it happened.
         place: Option<Place>,
     },
-    /// A tag of a member.
+    /// A tag of a member. Ignored for a tag that is calculated here ([`Engine::tag_put`]).
     Tag {
         /// The member.
         member: MemberNo,
@@ -108,6 +109,7 @@ pub struct Engine {
     about: HashMap<Box<str>, About>,
     segments: Segments,
     transitions: Vec<Transition>,
+    retags: Vec<Retag>,
     /// What an attribute holds that nobody was ever told to have.
     empty: Column,
     /// Questions asked, to know which computed columns rest.
@@ -143,6 +145,7 @@ impl Engine {
             about: HashMap::new(),
             segments: Segments::default(),
             transitions: Vec::new(),
+            retags: Vec::new(),
             empty: Column::default(),
             asked: 0,
         }
@@ -183,6 +186,9 @@ impl Engine {
                 code,
                 value,
             } => {
+                if self.is_calculated(code) {
+                    return;
+                }
                 self.grow(member);
                 let column = match self.store.tags.get_mut(code) {
                     Some(column) => column,
@@ -420,7 +426,7 @@ impl Engine {
                 .entry(id.into())
                 .or_insert_with(|| Live::new(id)),
         };
-        live.next = Some((version, plan));
+        live.next = Some((version, Rules::Segment(plan)));
         self.segments.index();
     }
 

@@ -1,12 +1,14 @@
 //! Live segments: a rule and the set of members who satisfy it now, kept by looking again at whom a change concerns.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors::model::{MemberNo, Time};
 
 use super::bits::Set;
+use crate::profile::Value;
 use crate::rule::Plan;
+use crate::tag::TagPlan;
 
 /// A member entered or left a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +27,42 @@ pub struct Transition {
     pub at: Time,
 }
 
+/// A member's value of a tag is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retag {
+    /// The tag's code.
+    pub code: Arc<str>,
+    /// Version of its definition.
+    pub version: u32,
+    /// The member.
+    pub member: MemberNo,
+    /// The value from now on.
+    pub value: Option<Arc<Value>>,
+    /// The definition is new or was edited: nothing happened to the member.
+    pub rebuilt: bool,
+    /// The engine's time.
+    pub at: Time,
+}
+
+/// What is evaluated.
+#[derive(Debug, Clone)]
+pub(super) enum Rules {
+    /// Who is in a segment.
+    Segment(Arc<Plan>),
+    /// Who has which value of a tag.
+    Tag(Arc<TagPlan>),
+}
+
+impl Rules {
+    /// All leaves.
+    pub fn plan(&self) -> &Arc<Plan> {
+        match self {
+            Rules::Segment(plan) => plan,
+            Rules::Tag(tag) => &tag.plan,
+        }
+    }
+}
+
 /// Something that a segment reads.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Input {
@@ -39,20 +77,24 @@ pub(super) enum Input {
 #[derive(Debug, Clone)]
 pub(super) struct Edition {
     pub version: u32,
-    pub plan: Arc<Plan>,
+    pub rules: Rules,
     pub inputs: Vec<Input>,
 }
 
-/// A segment.
+/// A segment, or a tag that is calculated: that one keeps who has which value in the tag's column.
 #[derive(Debug)]
 pub(super) struct Live {
     pub id: Box<str>,
+    /// The code of a tag.
+    pub tag: Option<Arc<str>>,
+    /// Computed when somebody asks, and left alone otherwise.
+    pub on_demand: bool,
     /// In force. `None`: the first edition is still being computed.
     pub edition: Option<Edition>,
     /// Its members are those of before a restart: they serve until an edition is computed.
     pub restored: bool,
     /// To be computed, and then swapped in.
-    pub next: Option<(u32, Arc<Plan>)>,
+    pub next: Option<(u32, Rules)>,
     pub members: Set,
     /// Whom to look at again.
     pub dirty: Vec<u32>,
@@ -66,6 +108,8 @@ impl Live {
     pub fn new(id: &str) -> Live {
         Live {
             id: id.into(),
+            tag: None,
+            on_demand: false,
             edition: None,
             restored: false,
             next: None,
@@ -78,7 +122,10 @@ impl Live {
 
     /// Somebody to look at again. Without an edition there is nothing to look with, and the first one looks at everybody.
     pub fn mark(&mut self, member: u32) {
-        if self.edition.is_some() && !self.all && self.dirty.last() != Some(&member) {
+        if (self.edition.is_some() || self.on_demand)
+            && !self.all
+            && self.dirty.last() != Some(&member)
+        {
             self.dirty.push(member);
         }
     }
@@ -94,12 +141,19 @@ impl Live {
     }
 }
 
-/// All segments, and who reads what.
+/// The id of a tag among segments, whose ids are numbers.
+pub(super) fn tag_id(code: &str) -> Box<str> {
+    format!("#{code}").into()
+}
+
+/// All segments and calculated tags, and who reads what.
 #[derive(Debug, Default)]
 pub(super) struct Segments {
     pub by_id: BTreeMap<Box<str>, Live>,
     /// Ids, those that are read before those that read them.
     pub order: Vec<Box<str>>,
+    /// Codes of calculated tags.
+    calculated: BTreeSet<Arc<str>>,
     readers: BTreeMap<Input, Vec<Box<str>>>,
 }
 
@@ -122,6 +176,11 @@ impl Segments {
         }
     }
 
+    /// Whether a tag is calculated.
+    pub fn calculates(&self, code: &str) -> bool {
+        self.calculated.contains(code)
+    }
+
     /// Marks a member in every segment.
     pub fn mark_everywhere(&mut self, member: u32) {
         self.by_id.values_mut().for_each(|live| live.mark(member));
@@ -130,6 +189,8 @@ impl Segments {
     /// Who reads what, and in which order: to be asked after editions change.
     pub fn index(&mut self) {
         self.readers.clear();
+        let tags = self.by_id.values().filter_map(|live| live.tag.clone());
+        self.calculated = tags.collect();
         for live in self.by_id.values() {
             for input in live.edition.iter().flat_map(|it| &it.inputs) {
                 let readers = self.readers.entry(input.clone()).or_default();
@@ -162,6 +223,7 @@ impl Segments {
         let read: Vec<Box<str>> = edition
             .filter_map(|input| match input {
                 Input::Segment(id) => Some(id.clone()),
+                Input::Tag(code) => Some(tag_id(code)),
                 _ => None,
             })
             .collect();

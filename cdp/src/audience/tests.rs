@@ -1,6 +1,7 @@
 mod cases;
 mod differential;
 mod questions;
+mod tags;
 mod world;
 
 use std::sync::Arc;

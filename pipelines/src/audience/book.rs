@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{BrandId, PartitionId, Scope, SegmentId, TagId};
+use actors::model::{BrandId, PartitionId, Scope, SegmentId, TagId, Time};
 use actors::registry::{Item, Registry, RegistryError, ResourceKind};
 use cdp::definition::{AttributeSchema, AttributeType, Basic, Definition, DefinitionKind};
 use cdp::profile::row;
 use cdp::rule::{Known, Names, Plan, Rule, RuleError, check};
+use cdp::tag::{TagDefinition, TagPlan, Update};
+use jiff::tz::TimeZone;
 
 use super::load::TagCodes;
 use super::person::places;
@@ -54,6 +56,27 @@ pub struct Kept {
     pub cancelled: bool,
 }
 
+/// A tag that is to be calculated.
+#[derive(Debug, Clone)]
+pub struct KeptTag {
+    /// Its number.
+    pub id: TagId,
+    /// Its code.
+    pub code: Box<str>,
+    /// The body version that its cases are of.
+    pub version: u32,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Its cases.
+    pub plan: Arc<TagPlan>,
+    /// When it is computed.
+    pub update: Update,
+    /// When it was written last.
+    pub written: Time,
+    /// Nothing of this version was announced to the end yet.
+    pub building: bool,
+}
+
 /// What people call a tag or a segment.
 #[derive(Debug, Clone)]
 pub struct Label {
@@ -81,8 +104,10 @@ pub struct Book {
     pub labels: Arc<Labels>,
     /// Segments to keep, by number.
     pub segments: BTreeMap<SegmentId, Kept>,
-    /// Codes of tags.
+    /// Codes of tags that members may have: those given by hand, and those that are calculated now.
     pub tags: TagCodes,
+    /// Tags to calculate, by number.
+    pub calculated: BTreeMap<TagId, KeptTag>,
     /// Ids of uploaded lists.
     pub lists: Vec<Box<str>>,
 }
@@ -103,6 +128,7 @@ impl Book {
     pub async fn read(
         registry: &Registry,
         schema: &Arc<AttributeSchema>,
+        zone: &TimeZone,
         old: &Book,
     ) -> Result<Book, RegistryError> {
         let scope = Scope::installation();
@@ -125,9 +151,8 @@ impl Book {
         let mut book = Book {
             labels: Arc::new(labels),
             segments: BTreeMap::new(),
-            tags: (tags.iter())
-                .map(|tag| (TagId(number(tag)), tag.code.as_str().into()))
-                .collect(),
+            tags: BTreeMap::new(),
+            calculated: BTreeMap::new(),
             lists: lists
                 .iter()
                 .map(|list| list.id.to_string().into())
@@ -137,6 +162,20 @@ impl Book {
         for item in segments.iter().filter(|item| item.state == ENABLED) {
             if let Some(kept) = kept(item, &names, old) {
                 book.segments.insert(kept.id, kept);
+            }
+        }
+        for item in &tags {
+            let id = TagId(number(item));
+            let held = match kept_tag(item, &names, zone, old) {
+                TagState::Calculated(kept) => {
+                    book.calculated.insert(id, *kept);
+                    true
+                }
+                TagState::Held => true,
+                TagState::Off => false,
+            };
+            if held {
+                book.tags.insert(id, item.code.as_str().into());
             }
         }
         Ok(book)
@@ -175,6 +214,58 @@ fn kept(item: &Item, names: &Dictionary, old: &Book) -> Option<Kept> {
         served: item.serving > 0,
         cancelled: item.cancelled(),
     })
+}
+
+/// What the audience makes of a tag.
+enum TagState {
+    Calculated(Box<KeptTag>),
+    /// Members have what they were given.
+    Held,
+    /// Nobody has it.
+    Off,
+}
+
+fn kept_tag(item: &Item, names: &Dictionary, zone: &TimeZone, old: &Book) -> TagState {
+    let id = TagId(number(item));
+    let version = u32::try_from(item.body_version).unwrap_or(u32::MAX);
+    let unreadable = |error: String| {
+        // It was checked when it was saved: only what it refers to has changed since, or it is of another version of ours.
+        // Nothing is taken from anybody.
+        tracing::error!(
+            tag = item.id,
+            error,
+            "the definition of a tag does not read"
+        );
+        TagState::Held
+    };
+    let definition: TagDefinition = match serde_json::from_str(&item.body) {
+        Ok(definition) => definition,
+        Err(error) => return unreadable(error.to_string()),
+    };
+    if definition.calculation.by_hand() {
+        return TagState::Held;
+    }
+    if item.state != ENABLED {
+        return TagState::Off;
+    }
+    let known = old.calculated.get(&id).filter(|it| it.version == version);
+    let plan = match known {
+        Some(known) => known.plan.clone(),
+        None => match TagPlan::new(&definition, names, zone) {
+            Ok(plan) => Arc::new(plan),
+            Err(errors) => return unreadable(first(&errors)),
+        },
+    };
+    TagState::Calculated(Box::new(KeptTag {
+        id,
+        code: item.code.as_str().into(),
+        version,
+        brand: item.brand,
+        plan,
+        update: definition.update,
+        written: item.updated,
+        building: item.building(),
+    }))
 }
 
 fn plan(body: &str, id: &str, names: &Dictionary) -> Result<Plan, String> {

@@ -3,11 +3,11 @@
 //! It notes numbers, not rows: the audience reads the rows from a snapshot when it gets to them, so a member that changed
 //! a hundred times meanwhile costs one look. Memory is bounded: beyond [`MEMBERS_MAX`] the note is "everybody".
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Instant;
 
 use actors::machine::RowWrite;
-use actors::model::{MemberNo, Offset};
+use actors::model::{IdentNo, MemberNo, Offset, TagId};
 use actors::store::Committed;
 use cdp::identity;
 use cdp::profile;
@@ -42,9 +42,16 @@ struct Noted {
     until: Offset,
     /// Somebody wants the audience to look, whatever has changed.
     woken: bool,
+    /// Tags of which rows only repeat what the audience said.
+    calculated: BTreeSet<TagId>,
 }
 
 impl Changes {
+    /// Takes the tags that the audience calculates itself: rows of theirs are not noted. What was noted stays.
+    pub fn set_calculated(&self, tags: BTreeSet<TagId>) {
+        self.noted.lock().calculated = tags;
+    }
+
     /// Notes what frames have written. Called by the write-behind thread.
     pub fn note(&self, frames: &[Committed]) {
         let mut noted = self.noted.lock();
@@ -55,12 +62,16 @@ impl Changes {
             }
             let noted = &mut *noted;
             let (members, everybody) = (&mut noted.members, &mut noted.everybody);
-            members_of(&frame.inner.rows, &mut |note| match note {
-                Note::Member(member) => {
-                    members.insert(member);
-                }
-                Note::Everybody => *everybody = true,
-            });
+            members_of(
+                &frame.inner.rows,
+                &noted.calculated,
+                &mut |note| match note {
+                    Note::Member(member) => {
+                        members.insert(member);
+                    }
+                    Note::Everybody => *everybody = true,
+                },
+            );
             if noted.everybody || noted.members.len() > MEMBERS_MAX {
                 noted.members = HashSet::new();
                 noted.everybody = true;
@@ -103,7 +114,7 @@ impl Changes {
 ///
 /// Most rows are cells of members who did something and were told nothing: the event's timeline row says so, and the
 /// member need not be looked at. A cell without a timeline row beside it came by another way and is looked at.
-fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
+fn members_of(rows: &[RowWrite], calculated: &BTreeSet<TagId>, each: &mut dyn FnMut(Note)) {
     let mut silent: HashSet<&[u8]> = HashSet::new();
     for row in rows {
         if let (profile::row::TIMELINE, Some(value)) = (row.space, &row.value)
@@ -121,6 +132,9 @@ fn members_of(rows: &[RowWrite], each: &mut dyn FnMut(Note)) {
                 }
             }
             profile::row::CELLS if row.value.is_some() && silent.contains(&row.key[..]) => {}
+            profile::row::TAGS
+                if profile::row::whose(&row.key)
+                    .is_some_and(|(_, IdentNo(tag))| calculated.contains(&TagId(tag))) => {}
             profile::row::CELLS | profile::row::TAGS | profile::row::MOVES => {
                 if let Some((member, _)) = profile::row::whose(&row.key) {
                     each(Note::Member(member));

@@ -3,7 +3,7 @@
 //! One round: members whose rows changed, then events up to the same position, then the clock, then the outbox. The engine
 //! is locked for slices of a round only, so a question waits for milliseconds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use actors::history::{Columns, Each, HistoryEvent, Wanted};
 use actors::model::{
-    EventKind, IdentNo, MemberNo, Offset, PartitionId, Place, Position, SegmentId, Time, Token,
-    Unit,
+    BrandId, EventKind, IdentNo, MemberNo, Offset, PartitionId, Place, Position, SegmentId, TagId,
+    Time, Token, Unit,
 };
 use actors::raw::CONTROL;
 use actors::runtime::worker::stand_back;
@@ -20,11 +20,13 @@ use actors::store::Snapshot;
 use cdp::audience::Change;
 use cdp::definition::AttributeSchema;
 use cdp::rule::Measure;
+use cdp::tag::Update;
 
-use super::book::{Book, Kept, SEGMENT, schema_of};
-use super::load::{self, Read};
-use super::tell::{Found, IN_FLIGHT_MEMBERS_MAX, Outbox};
-use super::{At, AudienceError, Inner};
+use super::book::{Book, Kept, KeptTag, SEGMENT, TAG, schema_of};
+use super::load::{self, Read, TagCodes};
+use super::runs::Runs;
+use super::tell::{Found, FoundTag, IN_FLIGHT_MEMBERS_MAX, Outbox};
+use super::{At, AudienceError, Inner, Waits};
 use crate::platform::PlatformError;
 
 /// The clock is looked at this often when nothing happens: what slides by the hour is late by so much at most.
@@ -52,10 +54,17 @@ pub(super) struct Keeper {
     outbox: Outbox,
     /// Segments whose first computation after a start is no rebuilding: they were complete before.
     resumed: BTreeSet<SegmentId>,
+    /// As `resumed`.
+    resumed_tags: BTreeSet<TagId>,
     book_read: Instant,
     changes: tokio::sync::broadcast::Receiver<actors::registry::ResourceChanged>,
     /// Versions that were told to the registry as serving.
     served: BTreeSet<(SegmentId, u32)>,
+    served_tags: BTreeSet<(TagId, u32)>,
+    /// When tags on a schedule were computed last.
+    runs: Runs,
+    /// Tags that are being computed because their time has come: which time.
+    running: BTreeMap<TagId, Time>,
     /// The last record that was appended.
     told: Option<Token>,
     /// Groups of records on their way: the last record, and members in it.
@@ -106,9 +115,13 @@ pub(super) fn run(inner: Arc<Inner>) {
         schema: Arc::default(),
         outbox: Outbox::default(),
         resumed: BTreeSet::new(),
+        resumed_tags: BTreeSet::new(),
         book_read: Instant::now(),
         changes: inner.platform.registry().resource_changes(),
         served: BTreeSet::new(),
+        served_tags: BTreeSet::new(),
+        runs: Runs::open(&inner.platform.layout().tag_runs()),
+        running: BTreeMap::new(),
         told: None,
         in_flight: Vec::new(),
         round: 0,
@@ -181,6 +194,7 @@ impl Keeper {
         )?;
         self.load_places(position)?;
         let held = load::held_memberships(&snapshot)?;
+        let strange = load::held_strange_tags(&snapshot, &tags)?;
         drop(snapshot);
         {
             let book = inner.book.lock();
@@ -201,12 +215,24 @@ impl Keeper {
                     entered: false,
                 }));
             }
+            // Tags that were removed or switched off, and the process ended before all members had heard.
+            let now = platform.clock().now();
+            for (tag, members) in strange {
+                let brand = book.labels.tags.get(&tag).map(|it| it.brand);
+                self.outbox
+                    .add_tags(taken_away(tag, 0, brand.unwrap_or_default(), now, members));
+            }
+            self.resumed_tags = (book.calculated.values())
+                .filter(|kept| !kept.building)
+                .map(|kept| kept.id)
+                .collect();
             self.resumed = (book.segments.values())
                 .filter(|kept| !kept.building && !kept.cancelled)
                 .map(|kept| kept.id)
                 .collect();
         }
         inner.applied.lock().0 = position;
+        self.put_tags(&Book::default());
         self.put_segments(&Book::default())?;
         inner.at.send_modify(|at| {
             at.loaded = true;
@@ -258,6 +284,7 @@ impl Keeper {
         );
         self.round = 1 + inner.rounds.fetch_add(1, Ordering::AcqRel);
         self.look_at_registry()?;
+        self.start_due();
         let changed = inner.changes.take();
         let snapshot = inner.platform.snapshot()?;
         let until = position_of(&snapshot);
@@ -334,12 +361,30 @@ impl Keeper {
         let end = Instant::now() + SETTLE_MAX;
         let mut more = true;
         while more && Instant::now() < end && !self.stopping() {
-            let found = {
+            let (found, retags) = {
                 let mut engine = inner.engine.lock();
                 more = engine.tick(now);
-                engine.take_transitions()
+                (engine.take_transitions(), engine.take_retags())
             };
             let book = inner.book.lock();
+            let codes: BTreeMap<&str, &KeptTag> = match retags.is_empty() {
+                true => BTreeMap::new(),
+                false => (book.calculated.values())
+                    .map(|kept| (&*kept.code, kept))
+                    .collect(),
+            };
+            self.outbox.add_tags(retags.into_iter().filter_map(|it| {
+                let kept = codes.get(&*it.code)?;
+                Some(FoundTag {
+                    tag: kept.id,
+                    version: it.version,
+                    brand: kept.brand,
+                    rebuilt: it.rebuilt && !self.resumed_tags.contains(&kept.id),
+                    at: it.at,
+                    member: it.member,
+                    value: it.value,
+                })
+            }));
             let found = found.into_iter().filter_map(|it| {
                 let segment = SegmentId(it.segment.parse().ok()?);
                 let kept = book.segments.get(&segment)?;
@@ -389,8 +434,8 @@ impl Keeper {
     /// A segment that was complete before the start and whose rule cannot be asked yet, because history is being read for
     /// it: what its members hold is older than what is committed, so no read may take it for settled. Those that lack
     /// something else (a segment that is switched off) wait for people, and nobody waits for them.
-    fn resuming(&self) -> Option<SegmentId> {
-        if self.resumed.is_empty() {
+    fn resuming(&self) -> Option<Waits> {
+        if self.resumed.is_empty() && self.resumed_tags.is_empty() {
             return None;
         }
         let book = self.inner.book.lock();
@@ -403,7 +448,16 @@ impl Keeper {
                     && !engine.measure_wanted(&kept.plan).is_empty()
             })
         };
-        self.resumed.iter().find(waits).copied()
+        let waits_tag = |id: &&TagId| {
+            let kept = book.calculated.get(id).filter(|it| !it.update.on_demand());
+            kept.is_some_and(|kept| {
+                matches!(engine.tag_versions(&kept.code), Some((None, Some(_))))
+                    && !engine.measure_wanted(&kept.plan.plan).is_empty()
+            })
+        };
+        let tag = self.resumed_tags.iter().find(waits_tag).copied();
+        let segment = self.resumed.iter().find(waits).copied();
+        tag.map(Waits::Tag).or(segment.map(Waits::Segment))
     }
 
     /// Appends what waits, as far as identity keeps up.
@@ -441,7 +495,13 @@ impl Keeper {
     /// Tells the registry which rules are in force now.
     fn serve(&mut self) -> Result<(), AudienceError> {
         let inner = self.inner.clone();
+        // What was announced last must be durable before the registry says that nothing is left to announce.
+        if !self.outbox.is_empty() {
+            return Ok(());
+        }
         let mut serving = Vec::new();
+        let mut tags = Vec::new();
+        let mut ran = Vec::new();
         {
             let book = inner.book.lock();
             let engine = inner.engine.lock();
@@ -453,19 +513,63 @@ impl Keeper {
                     serving.push((kept.id, kept.version));
                 }
             }
+            for kept in book.calculated.values() {
+                if engine.tag_versions(&kept.code) != Some((Some(kept.version), None)) {
+                    continue;
+                }
+                if !self.served_tags.contains(&(kept.id, kept.version)) {
+                    tags.push((kept.id, kept.version));
+                }
+                ran.extend(self.running.get(&kept.id).map(|due| (kept.id, *due)));
+            }
         }
-        // What was announced last must be durable before the registry says that nothing is left to announce.
-        if serving.is_empty() || !self.outbox.is_empty() {
-            return Ok(());
-        }
+        let registry = inner.platform.registry();
         for (id, version) in serving {
-            let registry = inner.platform.registry();
             let told = registry.resource_serving(SEGMENT, id.0.into(), version.into());
             inner.runtime.block_on(told)?;
             self.resumed.remove(&id);
             self.served.insert((id, version));
         }
+        for (id, version) in tags {
+            let told = registry.resource_serving(TAG, id.0.into(), version.into());
+            inner.runtime.block_on(told)?;
+            self.resumed_tags.remove(&id);
+            self.served_tags.insert((id, version));
+        }
+        for (id, due) in ran {
+            self.runs.note(id, due);
+            self.running.remove(&id);
+        }
         Ok(())
+    }
+
+    /// Begins to compute tags whose time has come.
+    fn start_due(&mut self) {
+        let inner = self.inner.clone();
+        let now = inner.platform.clock().now();
+        let mut wanted = Vec::new();
+        {
+            let book = inner.book.lock();
+            for kept in book.calculated.values() {
+                let Update::Scheduled(schedule) = &kept.update else {
+                    continue;
+                };
+                let Some(due) = schedule.last(now, &inner.zone) else {
+                    continue;
+                };
+                // Before it was written last it was another tag, or none.
+                let done = self
+                    .runs
+                    .last(kept.id)
+                    .map_or(kept.written, |it| it.max(kept.written));
+                if due > done && self.running.insert(kept.id, due) != Some(due) {
+                    let mut engine = inner.engine.lock();
+                    wanted.extend(engine.measure_wanted(&kept.plan.plan));
+                    engine.tag_put(&kept.code, kept.version, Some(kept.plan.clone()), true);
+                }
+            }
+        }
+        inner.want(wanted);
     }
 
     fn look_at_registry(&mut self) -> Result<(), AudienceError> {
@@ -479,14 +583,18 @@ impl Keeper {
             return Ok(());
         }
         let old = self.read_book()?;
-        let tags_before: Vec<_> = old.tags.keys().copied().collect();
-        let new_tags: Vec<_> = self.inner.book.lock().tags.keys().copied().collect();
-        if tags_before != new_tags {
+        let given: TagCodes = {
+            let book = self.inner.book.lock();
+            let hand = |id: &TagId| !old.tags.contains_key(id) && !book.calculated.contains_key(id);
+            let new = book.tags.iter().filter(|(id, _)| hand(id));
+            new.map(|(id, code)| (*id, code.clone())).collect()
+        };
+        if !given.is_empty() {
             // Members may have had them before their codes were known here.
             let snapshot = self.inner.platform.snapshot()?;
-            let tags = self.inner.book.lock().tags.clone();
-            load::load_tags(&snapshot, &tags, &self.inner.engine)?;
+            load::load_tags(&snapshot, &given, &self.inner.engine)?;
         }
+        self.put_tags(&old);
         self.put_segments(&old)?;
         self.want_again();
         Ok(())
@@ -501,8 +609,14 @@ impl Keeper {
                 let versions = engine.segment_versions(&kept.id.to_string());
                 !kept.cancelled && versions.is_some_and(|(_, next)| next.is_some())
             });
-            waiting
-                .flat_map(|kept| engine.measure_wanted(&kept.plan))
+            let plans = waiting.map(|kept| &kept.plan);
+            let tags = book.calculated.values().filter(|kept| {
+                let versions = engine.tag_versions(&kept.code);
+                versions.is_some_and(|(_, next)| next.is_some())
+            });
+            plans
+                .chain(tags.map(|kept| &kept.plan.plan))
+                .flat_map(|plan| engine.measure_wanted(plan))
                 .collect()
         };
         self.inner.want(wanted);
@@ -513,11 +627,64 @@ impl Keeper {
         let inner = &self.inner;
         // It stays in place meanwhile: somebody may ask for a segment.
         let old = inner.book.lock().clone();
-        let read = Book::read(inner.platform.registry(), &self.schema, &old);
+        let registry = inner.platform.registry();
+        let read = Book::read(registry, &self.schema, &inner.zone, &old);
         let book = inner.runtime.block_on(read)?;
         *inner.book.lock() = book;
         self.book_read = Instant::now();
         Ok(old)
+    }
+
+    /// Gives the engine the tags that differ from `old`.
+    fn put_tags(&mut self, old: &Book) {
+        let inner = self.inner.clone();
+        let now = inner.platform.clock().now();
+        let mut wanted: Vec<Arc<Measure>> = Vec::new();
+        {
+            let book = inner.book.lock();
+            let calculated = book.calculated.keys().copied().collect();
+            inner.changes.set_calculated(calculated);
+            let mut engine = inner.engine.lock();
+            for (id, code) in &old.tags {
+                if book.tags.contains_key(id) {
+                    continue;
+                }
+                let version = old.calculated.get(id).map_or(0, |known| known.version);
+                let brand = old.labels.tags.get(id).map(|it| it.brand);
+                let had = engine.tag_remove(code);
+                self.outbox.add_tags(taken_away(
+                    *id,
+                    version,
+                    brand.unwrap_or_default(),
+                    now,
+                    had,
+                ));
+                self.served_tags.retain(|(served, _)| served != id);
+                self.running.remove(id);
+            }
+            for (id, known) in &old.calculated {
+                if book.tags.contains_key(id) && !book.calculated.contains_key(id) {
+                    engine.tag_release(&known.code);
+                }
+            }
+            for kept in book.calculated.values() {
+                let known = old.calculated.get(&kept.id);
+                if known.is_some_and(|known| known.version == kept.version) {
+                    continue;
+                }
+                if known.is_some() {
+                    self.resumed_tags.remove(&kept.id);
+                    self.running.remove(&kept.id);
+                }
+                let on_demand = kept.update.on_demand();
+                let plan = (!on_demand).then(|| kept.plan.clone());
+                if plan.is_some() {
+                    wanted.extend(engine.measure_wanted(&kept.plan.plan));
+                }
+                engine.tag_put(&kept.code, kept.version, plan, on_demand);
+            }
+        }
+        inner.want(wanted);
     }
 
     /// Gives the engine what differs from `old`.
@@ -570,6 +737,25 @@ impl Keeper {
         inner.want(wanted);
         Ok(())
     }
+}
+
+/// A tag that nobody has any more.
+fn taken_away(
+    tag: TagId,
+    version: u32,
+    brand: BrandId,
+    at: Time,
+    members: Vec<MemberNo>,
+) -> impl Iterator<Item = FoundTag> {
+    members.into_iter().map(move |member| FoundTag {
+        tag,
+        version,
+        brand,
+        rebuilt: true,
+        at,
+        member,
+        value: None,
+    })
 }
 
 fn give(inner: &Inner, taken: &mut Vec<Taken>) {

@@ -238,6 +238,23 @@ fn load_shard(
     load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
 }
 
+/// Who has which tag by the rows of members, of tags that are not among `known`.
+pub fn held_strange_tags(
+    rows: &dyn Rows,
+    known: &TagCodes,
+) -> Result<BTreeMap<TagId, Vec<MemberNo>>, RowsError> {
+    let mut held: BTreeMap<TagId, Vec<MemberNo>> = BTreeMap::new();
+    rows.scan(member_row::TAGS, &[], &mut |key, _| {
+        if let Some((member, IdentNo(tag))) = member_row::whose(key)
+            && !known.contains_key(&TagId(tag))
+        {
+            held.entry(TagId(tag)).or_default().push(member);
+        }
+        true
+    })?;
+    Ok(held)
+}
+
 /// Who is in which segment by the rows of members.
 pub fn held_memberships(rows: &dyn Rows) -> Result<BTreeMap<SegmentId, Vec<MemberNo>>, RowsError> {
     let mut held: BTreeMap<SegmentId, Vec<MemberNo>> = BTreeMap::new();

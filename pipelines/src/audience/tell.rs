@@ -5,9 +5,11 @@
 //! start, when the audience compares what it computes with what members hold.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
 
-use actors::model::{BrandId, MemberNo, SegmentId, Time};
-use cdp::control::{CHANGE_MEMBERS_MAX, Control, MembershipChange};
+use actors::model::{BrandId, MemberNo, SegmentId, TagId, Time};
+use cdp::control::{CHANGE_MEMBERS_MAX, Control, MembershipChange, TagChange};
+use cdp::profile::Value;
 
 /// Members in records on their way that identity has not consumed. It decides a record whole and reads thousands of them
 /// at once: more would make its batches large.
@@ -35,50 +37,63 @@ pub struct Found {
     pub entered: bool,
 }
 
+/// A member's value of a tag is another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundTag {
+    /// The tag.
+    pub tag: TagId,
+    /// The version of its definition.
+    pub version: u32,
+    /// Its brand.
+    pub brand: BrandId,
+    /// Not because of the member.
+    pub rebuilt: bool,
+    /// As of when.
+    pub at: Time,
+    /// Who.
+    pub member: MemberNo,
+    /// The value from now on.
+    pub value: Option<Arc<Value>>,
+}
+
+/// What the members of one record have in common: version, brand, whether it was rebuilt, as of when.
+type Head = (u32, BrandId, bool, Time);
+
+/// A record that waits. Values are shared until it is appended: a new tag of millions has few.
+#[derive(Debug)]
+enum Waiting {
+    Membership(SegmentId, Head, Vec<(MemberNo, bool)>),
+    Tagged(TagId, Head, Vec<(MemberNo, Option<Arc<Value>>)>),
+}
+
 /// Records that wait to be appended, oldest first.
 #[derive(Debug, Default)]
 pub struct Outbox {
-    waiting: VecDeque<MembershipChange>,
+    waiting: VecDeque<Waiting>,
 }
 
 impl Outbox {
     /// Takes changes in the order in which they were found. Changes of one member in one segment stay in order.
     pub fn add(&mut self, found: impl IntoIterator<Item = Found>) {
-        struct Open {
-            change: MembershipChange,
-            members: HashSet<MemberNo>,
-        }
-        let mut open: BTreeMap<SegmentId, Open> = BTreeMap::new();
-        let mut done = Vec::new();
-        for it in found {
-            let fits = |open: &Open| {
-                let change = &open.change;
-                (change.version, change.rebuilt, change.at) == (it.version, it.rebuilt, it.at)
-                    && change.members.len() < CHANGE_MEMBERS_MAX
-                    && !open.members.contains(&it.member)
-            };
-            if open.get(&it.segment).is_some_and(|open| !fits(open))
-                && let Some(full) = open.remove(&it.segment)
-            {
-                done.push(full.change);
-            }
-            let open = open.entry(it.segment).or_insert_with(|| Open {
-                change: MembershipChange {
-                    segment: it.segment,
-                    version: it.version,
-                    brand: it.brand,
-                    rebuilt: it.rebuilt,
-                    at: it.at,
-                    members: Vec::new(),
-                },
-                members: HashSet::new(),
-            });
-            open.members.insert(it.member);
-            open.change.members.push((it.member, it.entered));
-        }
-        self.waiting.extend(done);
+        let found = found.into_iter().map(|it| {
+            let head = (it.version, it.brand, it.rebuilt, it.at);
+            (it.segment, head, it.member, it.entered)
+        });
+        let records = grouped(found).into_iter();
+        self.waiting.extend(
+            records.map(|(segment, head, members)| Waiting::Membership(segment, head, members)),
+        );
+    }
+
+    /// As [`Outbox::add`], of tags.
+    pub fn add_tags(&mut self, found: impl IntoIterator<Item = FoundTag>) {
+        let found = found.into_iter().map(|it| {
+            let head = (it.version, it.brand, it.rebuilt, it.at);
+            (it.tag, head, it.member, it.value)
+        });
+        let records = grouped(found).into_iter();
         self.waiting
-            .extend(open.into_values().map(|open| open.change));
+            .extend(records.map(|(tag, head, members)| Waiting::Tagged(tag, head, members)));
     }
 
     /// The next records to append, with about `room` members at most, and how many members they have. They stay until
@@ -90,8 +105,8 @@ impl Outbox {
             if members >= room {
                 break;
             }
-            members += change.members.len();
-            next.push(Control::Membership(change.clone()));
+            members += change.len();
+            next.push(change.control());
         }
         (next, members)
     }
@@ -110,6 +125,77 @@ impl Outbox {
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
+}
+
+impl Waiting {
+    fn len(&self) -> usize {
+        match self {
+            Waiting::Membership(_, _, members) => members.len(),
+            Waiting::Tagged(_, _, members) => members.len(),
+        }
+    }
+
+    fn control(&self) -> Control {
+        match self {
+            &Waiting::Membership(segment, (version, brand, rebuilt, at), ref members) => {
+                Control::Membership(MembershipChange {
+                    segment,
+                    version,
+                    brand,
+                    rebuilt,
+                    at,
+                    members: members.clone(),
+                })
+            }
+            &Waiting::Tagged(tag, (version, brand, rebuilt, at), ref members) => {
+                let members = members.iter();
+                Control::Tagged(TagChange {
+                    tag,
+                    version,
+                    brand,
+                    rebuilt,
+                    at,
+                    members: members
+                        .map(|(member, value)| (*member, value.as_deref().cloned()))
+                        .collect(),
+                })
+            }
+        }
+    }
+}
+
+/// Changes by what they are about and what they have in common; a member stands in a record once.
+fn grouped<K: Ord + Copy, T>(
+    found: impl Iterator<Item = (K, Head, MemberNo, T)>,
+) -> Vec<(K, Head, Vec<(MemberNo, T)>)> {
+    struct Open<T> {
+        head: Head,
+        members: Vec<(MemberNo, T)>,
+        known: HashSet<MemberNo>,
+    }
+    let mut open: BTreeMap<K, Open<T>> = BTreeMap::new();
+    let mut done = Vec::new();
+    for (key, head, member, change) in found {
+        let fits = |open: &Open<T>| {
+            open.head == head
+                && open.members.len() < CHANGE_MEMBERS_MAX
+                && !open.known.contains(&member)
+        };
+        if open.get(&key).is_some_and(|open| !fits(open))
+            && let Some(full) = open.remove(&key)
+        {
+            done.push((key, full.head, full.members));
+        }
+        let open = open.entry(key).or_insert_with(|| Open {
+            head,
+            members: Vec::new(),
+            known: HashSet::new(),
+        });
+        open.known.insert(member);
+        open.members.push((member, change));
+    }
+    done.extend((open.into_iter()).map(|(key, open)| (key, open.head, open.members)));
+    done
 }
 
 #[cfg(test)]

@@ -243,7 +243,7 @@ impl HandTag {
 }
 
 /// Whether the caller may write for the tag's owner.
-fn writes(caller: &Caller, item: &Item) -> bool {
+pub(super) fn writes(caller: &Caller, item: &Item) -> bool {
     match &caller.scope.brands {
         actors::model::BrandSet::All => true,
         actors::model::BrandSet::Only(brands) => brands.contains(&item.brand),

@@ -3,7 +3,7 @@
 use actors::model::{MemberNo, Time};
 
 use super::super::bits::{Part, Set};
-use super::super::live::{Edition, Input, Transition};
+use super::super::live::{Edition, Input, Rules, Transition};
 use super::super::query::over_blocks;
 use super::Engine;
 use super::prepare::{Clause, NotReady, Prepared};
@@ -160,11 +160,11 @@ impl Engine {
             .collect();
         let mut left = false;
         for id in waiting {
-            let Some((version, plan)) = self.segments.by_id[&id].next.clone() else {
+            let Some((version, rules)) = self.segments.by_id[&id].next.clone() else {
                 continue;
             };
             // What lacks history or another segment waits, and is no work.
-            let Ok(prepared) = self.prepare(&plan) else {
+            let Ok(prepared) = self.prepare(rules.plan()) else {
                 continue;
             };
             for number in prepared.derived.iter().flatten() {
@@ -183,40 +183,54 @@ impl Engine {
                     return true;
                 }
             }
-            self.swap(&id, version, plan, &prepared);
+            self.swap(&id, version, rules, &prepared);
             left = true;
         }
         left
     }
 
     /// Puts a computed edition in force.
-    fn swap(&mut self, id: &str, version: u32, plan: std::sync::Arc<Plan>, prepared: &Prepared) {
+    fn swap(&mut self, id: &str, version: u32, rules: Rules, prepared: &Prepared) {
+        let plan = rules.plan();
         let leaves = plan.leaves.iter().zip(&prepared.derived);
         let mut inputs: Vec<Input> = leaves
             .filter_map(|(leaf, it)| Self::input(leaf, *it))
             .collect();
         inputs.sort();
         inputs.dedup();
-        let look_at = self.next_look(&plan);
-        let new = self.select(&plan, prepared);
+        let look_at = self.next_look(plan);
         let live = self
             .segments
             .by_id
             .get_mut(id)
             .expect("asked for by its id");
+        let before = live.edition.as_ref().map(|it| it.version);
+        if live.on_demand {
+            // Nothing concerns it until somebody asks again.
+            inputs.clear();
+        }
         live.next = None;
+        live.look_at = look_at.filter(|_| !live.on_demand);
         live.edition = Some(Edition {
             version,
-            plan,
+            rules: rules.clone(),
             inputs,
         });
-        live.look_at = look_at;
         live.dirty.clear();
         live.all = false;
-        self.replace_members(id, new, true);
-        self.segments.index();
-        // Whoever reads it reads another set now; those without an edition look by themselves.
-        self.segments.mark_all(&Input::Segment(id.into()));
+        match &rules {
+            Rules::Segment(plan) => {
+                let new = self.select(plan, prepared);
+                self.replace_members(id, new, true);
+                self.segments.index();
+                // Whoever reads it reads another set now; those without an edition look by themselves.
+                self.segments.mark_all(&Input::Segment(id.into()));
+            }
+            Rules::Tag(tag) => {
+                self.tag_all(id, tag, prepared, before != Some(version));
+                self.segments.index();
+            }
+        }
     }
 
     /// Looks again at those of a segment whom something concerns; answers what that cost, in members.
@@ -226,6 +240,11 @@ impl Engine {
         let Some(live) = self.segments.by_id.get_mut(id) else {
             return 0;
         };
+        if live.on_demand {
+            live.all = false;
+            let dirty = std::mem::take(&mut live.dirty);
+            return self.tag_gone(id, dirty);
+        }
         let Some(edition) = live.edition.clone() else {
             return 0;
         };
@@ -236,19 +255,33 @@ impl Engine {
         }
         dirty.sort_unstable();
         dirty.dedup();
-        let Ok(prepared) = self.prepare(&edition.plan) else {
+        let Ok(prepared) = self.prepare(edition.rules.plan()) else {
             // A segment that it reads was taken away: nobody is in that one.
             return self.refresh_without(id);
         };
+        let plan = match &edition.rules {
+            Rules::Segment(plan) => plan,
+            Rules::Tag(tag) => {
+                let all = all || dirty.len() > blocks * PASS_FROM;
+                match all {
+                    true => self.tag_all(id, tag, &prepared, false),
+                    false => self.tag_some(id, tag, &prepared, &dirty),
+                }
+                let look_at = self.next_look(&tag.plan);
+                let live = self.segments.by_id.get_mut(id).expect("found above");
+                live.look_at = look_at;
+                return if all { blocks * PASS_FROM } else { dirty.len() };
+            }
+        };
         if all || dirty.len() > blocks * PASS_FROM {
-            let new = self.select(&edition.plan, &prepared);
+            let new = self.select(plan, &prepared);
             self.replace_members(id, new, false);
-            let look_at = self.next_look(&edition.plan);
+            let look_at = self.next_look(plan);
             let live = self.segments.by_id.get_mut(id).expect("found above");
             live.look_at = look_at;
             return blocks * PASS_FROM;
         }
-        let changes = self.look(id, &edition.plan, &prepared, &dirty);
+        let changes = self.look(id, plan, &prepared, &dirty);
         for (ordinal, inside) in changes {
             self.change(id, edition.version, ordinal, inside, false);
         }
@@ -257,6 +290,9 @@ impl Engine {
 
     /// Empties a segment whose rule cannot be asked any more.
     fn refresh_without(&mut self, id: &str) -> usize {
+        if self.segments.by_id[id].tag.is_some() {
+            return self.tag_nobody(id);
+        }
         self.replace_members(id, Set::default(), false);
         1
     }

@@ -1,0 +1,107 @@
+//! A tag's cases as one plan: what the audience evaluates.
+//!
+//! Cases ask much the same (RFM: the same three figures), so a clause that stands in several of them is one leaf.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use super::{TagDefinition, ValueType};
+use crate::profile::{Value, coerce};
+use crate::rule::{Names, Node, Plan, Rule, RuleError, check};
+
+/// Cases with their rules checked.
+#[derive(Debug, Clone)]
+pub struct TagPlan {
+    /// Nodes and leaves of all cases; its root is of no meaning.
+    pub plan: Arc<Plan>,
+    /// In this order.
+    pub cases: Vec<PlannedCase>,
+    /// A member has the values of all cases that hold, as a list; otherwise that of the first.
+    pub multi: bool,
+}
+
+/// A value and the rule by which members have it.
+#[derive(Debug, Clone)]
+pub struct PlannedCase {
+    /// The value.
+    pub value: Arc<Value>,
+    /// The node of [`TagPlan::plan`] that says who.
+    pub node: usize,
+}
+
+impl TagPlan {
+    /// Checks the cases of a definition. Places of errors begin with the case, `cases[2].rule.and[0]`.
+    pub fn new(
+        definition: &TagDefinition,
+        names: &dyn Names,
+        zone: &TimeZone,
+    ) -> Result<TagPlan, Vec<RuleError>> {
+        let mut plan = Plan {
+            rule: Rule::Or(Vec::new()),
+            nodes: Vec::new(),
+            places: Vec::new(),
+            leaves: Vec::new(),
+        };
+        let mut known: HashMap<String, usize> = HashMap::new();
+        let mut cases = Vec::new();
+        let mut errors = Vec::new();
+        for (at, case) in definition.cases().into_iter().enumerate() {
+            let wanted = Some(definition.value_type.attribute_type());
+            let value = match coerce(wanted, &case.value.to_string(), zone) {
+                Ok(Some(value)) => Arc::new(value),
+                _ => {
+                    let place = format!("cases[{at}].value");
+                    let message = "the value does not fit the tag";
+                    errors.push(RuleError::new(place, "value_type", message));
+                    continue;
+                }
+            };
+            let part =
+                Rule::from_json(&case.rule.to_string()).and_then(|rule| check(&rule, names, None));
+            match part {
+                Ok(part) => {
+                    let node = add(&mut plan, &part, &mut known, &format!("cases[{at}].rule"));
+                    cases.push(PlannedCase { value, node });
+                }
+                Err(wrong) => errors.extend(wrong.into_iter().map(|mut error| {
+                    error.place = format!("cases[{at}].rule.{}", error.place);
+                    error
+                })),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Ok(TagPlan {
+            plan: Arc::new(plan),
+            cases,
+            multi: definition.value_type == ValueType::Multi,
+        })
+    }
+}
+
+/// Adds the nodes of `part`; answers the number of its root.
+fn add(plan: &mut Plan, part: &Plan, known: &mut HashMap<String, usize>, place: &str) -> usize {
+    let leaves: Vec<usize> = (part.leaves.iter())
+        .map(|leaf| {
+            *known.entry(format!("{leaf:?}")).or_insert_with(|| {
+                plan.leaves.push(leaf.clone());
+                plan.leaves.len() - 1
+            })
+        })
+        .collect();
+    let first = plan.nodes.len();
+    let moved = |nodes: &[usize]| nodes.iter().map(|node| first + node).collect();
+    for (node, at) in part.nodes.iter().zip(&part.places) {
+        plan.nodes.push(match node {
+            Node::And(nodes) => Node::And(moved(nodes)),
+            Node::Or(nodes) => Node::Or(moved(nodes)),
+            Node::Not(node) => Node::Not(first + node),
+            Node::Leaf(leaf) => Node::Leaf(leaves[*leaf]),
+        });
+        plan.places.push(format!("{place}.{at}").into());
+    }
+    first + part.root()
+}
