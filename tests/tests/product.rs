@@ -15,4 +15,5 @@ mod power_cut;
 mod sdk;
 mod segments;
 mod sensors;
+mod tags;
 mod tidy;

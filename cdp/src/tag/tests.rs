@@ -128,3 +128,80 @@ fn what_cannot_be_is_refused_with_its_place() {
         "calculation.rfm.window_days",
     );
 }
+
+#[test]
+fn a_schedule_names_its_last_time() {
+    let zone = jiff::tz::TimeZone::get("Asia/Shanghai").unwrap();
+    let time = |text: &str| actors::model::Time::from_rfc3339(text).unwrap();
+    // 2026-11-22 is a Sunday.
+    for (schedule, now, last) in [
+        (
+            json!({"at": "03:30"}),
+            "2026-11-22T03:30:00+08:00",
+            "2026-11-22T03:30:00+08:00",
+        ),
+        (
+            json!({"at": "03:30"}),
+            "2026-11-22T03:29:59+08:00",
+            "2026-11-21T03:30:00+08:00",
+        ),
+        (
+            json!({"at": "00:00", "weekdays": [1]}),
+            "2026-11-22T12:00:00+08:00",
+            "2026-11-16T00:00:00+08:00",
+        ),
+        (
+            json!({"at": "23:59", "weekdays": [7]}),
+            "2026-11-22T12:00:00+08:00",
+            "2026-11-15T23:59:00+08:00",
+        ),
+        (
+            json!({"at": "01:00", "month_days": [31]}),
+            "2026-03-01T12:00:00+08:00",
+            "2026-02-28T01:00:00+08:00",
+        ),
+        (
+            json!({"at": "01:00", "month_days": [1, 15]}),
+            "2026-11-14T12:00:00+08:00",
+            "2026-11-01T01:00:00+08:00",
+        ),
+        (
+            json!({"at": "01:00", "month_days": [1], "weekdays": [6]}),
+            "2026-11-22T12:00:00+08:00",
+            "2026-11-21T01:00:00+08:00",
+        ),
+    ] {
+        let schedule: Schedule = serde_json::from_value(schedule).unwrap();
+        assert_eq!(
+            schedule.last(time(now), &zone),
+            Some(time(last)),
+            "{schedule:?} at {now}"
+        );
+    }
+}
+
+#[test]
+fn updates_have_a_form() {
+    let with = |update: Json| {
+        let tag = tag(
+            json!({"value_type": "bool", "update": update, "calculation": {"type": "rule",
+            "cases": [{"value": true, "rule": {"and": []}}]}}),
+        );
+        tag.check()
+            .into_iter()
+            .map(|it| it.place)
+            .collect::<Vec<_>>()
+    };
+    assert!(with(json!("real_time")).is_empty());
+    assert!(with(json!("manual")).is_empty());
+    assert!(with(json!({"scheduled": {"at": "23:59"}})).is_empty());
+    assert_eq!(
+        with(json!({"scheduled": {"at": "3:5", "weekdays": [0], "month_days": [32]}})),
+        ["at", "weekdays", "month_days"].map(|field| format!("update.scheduled.{field}"))
+    );
+    let given =
+        tag(json!({"value_type": "text", "update": "manual", "calculation": {"type": "manual"}}));
+    assert_eq!(given.check()[0].code, "update_unused");
+    let sql = tag(json!({"value_type": "text", "calculation": {"type": "sql", "sql": "SELECT 1"}}));
+    assert_eq!(sql.check()[0].code, "sql_unavailable");
+}
