@@ -42,7 +42,8 @@ pub fn check(
     })
 }
 
-fn refused(field: &str, errors: Vec<RuleError>) -> ApiError {
+/// Mistakes of a rule that stands in `field`.
+pub fn refused(field: &str, errors: Vec<RuleError>) -> ApiError {
     let details = errors.into_iter().map(|error| {
         let place = match error.place.as_str() {
             "" => field.to_owned(),

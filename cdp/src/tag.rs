@@ -7,6 +7,7 @@
 //!
 //! Absent on purpose: SQL as a calculation, until there is an engine for it.
 
+pub mod formula;
 mod plan;
 mod rfm;
 mod update;
@@ -78,6 +79,12 @@ pub enum Calculation {
         /// Cuts and classes.
         rfm: Rfm,
     },
+    /// Computed of attributes, tags and behaviour: see [`formula`].
+    Formula {
+        /// The formula.
+        #[schema(value_type = Object, example = json!({"div": [{"event": "Order Completed", "agg": "sum", "field": "total"}, {"event": "Order Completed"}]}))]
+        formula: Json,
+    },
     /// From files.
     Import,
     /// By hand.
@@ -134,6 +141,7 @@ impl Calculation {
         match self {
             Calculation::Rule { .. } => "rule",
             Calculation::Rfm { .. } => "rfm",
+            Calculation::Formula { .. } => "formula",
             Calculation::Import => "import",
             Calculation::Manual => "manual",
             Calculation::Sql { .. } => "sql",
@@ -147,7 +155,7 @@ impl Calculation {
 }
 
 impl TagDefinition {
-    /// Values and rules, in order: a member has the value of the first that holds. Empty for tags given by hand.
+    /// Values and rules, in order: a member has the value of the first that holds. Empty for formulas and tags given by hand.
     pub fn cases(&self) -> Vec<Case> {
         match &self.calculation {
             Calculation::Rule { cases, otherwise } => {
@@ -158,7 +166,10 @@ impl TagDefinition {
                 cases.iter().cloned().chain(rest).collect()
             }
             Calculation::Rfm { rfm } => rfm.cases(),
-            Calculation::Import | Calculation::Manual | Calculation::Sql { .. } => Vec::new(),
+            Calculation::Formula { .. }
+            | Calculation::Import
+            | Calculation::Manual
+            | Calculation::Sql { .. } => Vec::new(),
         }
     }
 
@@ -194,7 +205,7 @@ impl TagDefinition {
             errors.push(DefinitionError::new(
                 "calculation.type",
                 "sql_unavailable",
-                "tags by SQL wait for the SQL engine, which this version does not have: use rule, rfm, manual or import",
+                "tags by SQL wait for the SQL engine, which this version does not have: use rule, rfm, formula, manual or import",
             ));
         }
         if let Calculation::Rfm { rfm } = &self.calculation {

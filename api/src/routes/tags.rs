@@ -5,8 +5,8 @@ mod members;
 mod values;
 
 use actors::registry::{ResourceKind, Word};
-use cdp::tag::{Calculation, TagDefinition};
-use pipelines::dictionary::TAG;
+use cdp::tag::{Calculation, TagDefinition, TagPlan};
+use pipelines::dictionary::{TAG, references};
 
 use crate::error::{ApiError, ErrorDetail};
 use crate::http::{Permission, Routes};
@@ -77,6 +77,14 @@ impl Resource for Tag {
                     }
                 }
                 Err(error) => wrong.extend(error.into_details()),
+            }
+        }
+        if let Calculation::Formula { .. } = draft.body.calculation {
+            match TagPlan::new(&draft.body, &names, context.shared.platform().zone()) {
+                Ok(plan) => uses.extend(references(&plan.plan)),
+                Err(errors) => {
+                    wrong.extend(names::refused("calculation", errors).into_details());
+                }
             }
         }
         if !wrong.is_empty() {

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::tz::TimeZone;
 
-use super::{TagDefinition, ValueType};
+use super::formula::Formula;
+use super::{Calculation, TagDefinition, ValueType};
 use crate::profile::{Value, coerce};
 use crate::rule::{Names, Node, Plan, Rule, RuleError, check};
 
@@ -20,6 +21,8 @@ pub struct TagPlan {
     pub cases: Vec<PlannedCase>,
     /// A member has the values of all cases that hold, as a list; otherwise that of the first.
     pub multi: bool,
+    /// The value is computed instead of chosen.
+    pub formula: Option<Formula>,
 }
 
 /// A value and the rule by which members have it.
@@ -71,6 +74,16 @@ impl TagPlan {
                 })),
             }
         }
+        let mut formula = None;
+        if let Calculation::Formula { formula: json } = &definition.calculation {
+            let of = (definition.value_type, &definition.values[..]);
+            let mut adds =
+                |plan: &mut Plan, part: &Plan, place: &str| add(plan, part, &mut known, place);
+            match Formula::new(json, of, names, &mut plan, &mut adds) {
+                Ok(read) => formula = Some(read),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -78,6 +91,7 @@ impl TagPlan {
             plan: Arc::new(plan),
             cases,
             multi: definition.value_type == ValueType::Multi,
+            formula,
         })
     }
 }

@@ -51,6 +51,14 @@ impl Clause<'_> {
             Clause::Nobody => false,
         }
     }
+
+    /// The value that it reads, whatever its condition.
+    pub fn value(&self, ordinal: u32) -> Option<Value> {
+        match self {
+            Clause::Column(column, _, default) => column.get(ordinal).or_else(|| default.cloned()),
+            Clause::Set(_) | Clause::Nobody => None,
+        }
+    }
 }
 
 impl Engine {

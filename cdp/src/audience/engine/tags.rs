@@ -8,7 +8,7 @@ use std::sync::Arc;
 use actors::model::MemberNo;
 
 use super::super::bits::{Words, each_bit, join, new_words};
-use super::super::column::{Column, Lane};
+use super::super::column::{Column, Lane, normal};
 use super::super::derived::What;
 use super::super::kernel;
 use super::super::live::{Input, Live, Retag, Rules, tag_id};
@@ -16,7 +16,8 @@ use super::super::query::{Query, Scratch, over_blocks};
 use super::Engine;
 use super::prepare::{Clause, Prepared};
 use crate::profile::Value;
-use crate::rule::Node;
+use crate::rule::{Node, Plan};
+use crate::tag::formula::{Formula, Reads};
 use crate::tag::{PlannedCase, TagPlan};
 
 /// A member and the value that it is to have from now on.
@@ -138,7 +139,7 @@ impl Engine {
     /// Takes the tag from everybody: what its rules ask cannot be asked any more.
     pub(super) fn tag_nobody(&mut self, id: &str) -> usize {
         let nobody = TagPlan {
-            plan: Arc::new(crate::rule::Plan {
+            plan: Arc::new(Plan {
                 rule: crate::rule::Rule::Or(Vec::new()),
                 nodes: Vec::new(),
                 places: Vec::new(),
@@ -146,6 +147,7 @@ impl Engine {
             }),
             cases: Vec::new(),
             multi: false,
+            formula: None,
         };
         let prepared = Prepared {
             derived: Vec::new(),
@@ -200,6 +202,12 @@ impl Engine {
         let mut given = Vec::new();
         for &ordinal in who {
             known.fill(None);
+            if let Some(formula) = &tag.formula {
+                let mut one = One::new(plan, &clauses, ordinal, &mut known);
+                let value = formula.value(&mut one).filter(|_| universe.has(ordinal));
+                given.extend(news(column, ordinal, value));
+                continue;
+            }
             let mut hold = (tag.cases.iter().enumerate())
                 .filter(|(_, case)| {
                     universe.has(ordinal)
@@ -217,6 +225,9 @@ impl Engine {
     /// Members whose value is another one.
     fn values_of_all(&self, id: &str, tag: &TagPlan, prepared: &Prepared) -> Vec<Given> {
         let column = self.tag_column(id);
+        if let Some(formula) = &tag.formula {
+            return self.formula_of_all(tag, formula, prepared, column);
+        }
         let leaves: Vec<Query<'_>> = (0..tag.plan.leaves.len())
             .map(|leaf| self.leaf(&tag.plan, prepared, leaf))
             .collect();
@@ -238,7 +249,13 @@ impl Engine {
             },
         );
         let mut given: Vec<Given> = found.into_iter().flatten().collect();
-        // Those of whom nobody counts in their block.
+        self.strangers(column, &mut given);
+        given
+    }
+
+    /// Adds those who have a value in blocks where nobody counts.
+    fn strangers(&self, column: &Column, given: &mut Vec<Given>) {
+        let universe = &self.store.people.universe;
         let mut exists = new_words();
         for block in 0..=(self.store.people.ordinals >> 16) as usize {
             if universe.part(block).is_none() {
@@ -246,6 +263,41 @@ impl Engine {
                 each_bit(&exists, |place| given.push((join(block, place), None)));
             }
         }
+    }
+
+    /// Members whose value of a formula is another one.
+    fn formula_of_all(
+        &self,
+        tag: &TagPlan,
+        formula: &Formula,
+        prepared: &Prepared,
+        column: &Column,
+    ) -> Vec<Given> {
+        let plan = &tag.plan;
+        let clauses: Vec<Clause<'_>> = (plan.leaves.iter().zip(&prepared.derived))
+            .map(|(leaf, derived)| self.clause(leaf, *derived))
+            .collect();
+        let found = over_blocks(
+            &self.store.people.universe,
+            self.threads,
+            &Vec::new,
+            &|given: &mut Vec<Given>, block, within, scratch| {
+                let mut known: Vec<Option<bool>> = vec![None; clauses.len()];
+                each_bit(within, |place| {
+                    let ordinal = join(block, place);
+                    known.fill(None);
+                    let value = formula.value(&mut One::new(plan, &clauses, ordinal, &mut known));
+                    given.extend(news(column, ordinal, value));
+                });
+                let mut exists = scratch.take();
+                column.exists(block, &mut exists);
+                kernel::and_not(&mut exists, within);
+                each_bit(&exists, |place| given.push((join(block, place), None)));
+                scratch.give(exists);
+            },
+        );
+        let mut given: Vec<Given> = found.into_iter().flatten().collect();
+        self.strangers(column, &mut given);
         given
     }
 }
@@ -406,6 +458,56 @@ impl Pass<'_> {
             .into_iter()
             .flatten()
             .for_each(|words| scratch.give(words));
+    }
+}
+
+/// A member who is to have a value, if that is news.
+fn news(column: &Column, ordinal: u32, value: Option<Value>) -> Option<Given> {
+    let had = column.get(ordinal);
+    let same = match (&had, &value) {
+        (Some(Value::Text(had)), Some(Value::Text(new))) => **had == *normal(new),
+        _ => had == value,
+    };
+    (!same).then(|| (ordinal, value.map(Arc::new)))
+}
+
+/// One member as a formula sees it.
+struct One<'a, 'c> {
+    plan: &'a Plan,
+    clauses: &'a [Clause<'c>],
+    ordinal: u32,
+    known: &'a mut [Option<bool>],
+}
+
+impl<'a, 'c> One<'a, 'c> {
+    fn new(
+        plan: &'a Plan,
+        clauses: &'a [Clause<'c>],
+        ordinal: u32,
+        known: &'a mut [Option<bool>],
+    ) -> One<'a, 'c> {
+        One {
+            plan,
+            clauses,
+            ordinal,
+            known,
+        }
+    }
+}
+
+impl Reads for One<'_, '_> {
+    fn leaf(&mut self, leaf: usize) -> Option<Value> {
+        self.clauses[leaf].value(self.ordinal)
+    }
+
+    fn holds(&mut self, node: usize) -> bool {
+        holds(
+            &self.plan.nodes,
+            node,
+            self.clauses,
+            self.ordinal,
+            self.known,
+        )
     }
 }
 

@@ -242,17 +242,19 @@ fn segments_read_tags_and_tags_read_segments_in_one_go() {
 #[test]
 fn merged_people_add_up_and_come_apart() {
     let mut world = World::new();
-    for member in 0..2 {
-        world.member(member);
-        world.event(member, u64::from(member), Time(99 * DAY_MS));
-    }
+    world.member(0);
+    world.member(1);
     let twice = tag(
         json!({"value_type": "enum", "calculation": {"type": "rule", "cases": [
         {"value": "often", "rule": {"event": "buy", "op": "gte", "value": 2, "within": "3d"}},
         {"value": "once", "rule": {"event": "buy", "within": "3d"}}]}}),
     );
     world.put(1, &twice);
-    assert_eq!(world.news(), ["0=once!", "1=once!"]);
+    assert!(world.news().is_empty());
+    for member in 0..2 {
+        world.event(member, u64::from(member), Time(99 * DAY_MS));
+    }
+    assert_eq!(world.news(), ["0=once", "1=once"]);
     world.person(0, MemberState::Member, &[0, 1]);
     world.person(1, MemberState::Absorbed, &[]);
     assert_eq!(world.news(), ["0=often", "1=null"]);
@@ -318,5 +320,166 @@ fn looking_at_some_and_looking_at_all_agree() {
                 "member {member}"
             );
         }
+    }
+}
+
+#[test]
+fn formulas_compute_and_what_cannot_be_computed_is_absent() {
+    let with = |of: &str, formula: Json| {
+        tag(json!({"value_type": of, "calculation": {"type": "formula", "formula": formula}}))
+    };
+    let x = json!({"attr": "x"});
+    let count = json!({"event": "buy", "within": "3d"});
+    let sum = json!({"event": "buy", "agg": "sum", "field": "amount"});
+    // Nothing is known of 0; 1 has x = 7 and bought twice for 10; 2 has x = 0.
+    for (of, formula, wanted) in [
+        (
+            "number",
+            json!({"add": [x, 1.5, {"mul": [2, 3]}]}),
+            json!([null, 14.5, 7.5]),
+        ),
+        (
+            "number",
+            json!({"div": [sum, count]}),
+            json!([null, 10, null]),
+        ),
+        (
+            "number",
+            json!({"or_else": [{"div": [sum, count]}, -1]}),
+            json!([-1, 10, -1]),
+        ),
+        (
+            "number",
+            json!({"round": {"div": [x, 3]}, "digits": 2}),
+            json!([null, 2.33, 0]),
+        ),
+        (
+            "number",
+            json!({"round": {"sub": [0, 2.5]}}),
+            json!([-3, -3, -3]),
+        ),
+        (
+            "number",
+            json!({"div": [1, 3]}),
+            json!(["0.333333333", "0.333333333", "0.333333333"]),
+        ),
+        (
+            "number",
+            json!({"max": [count, {"min": [x, 5]}]}),
+            json!([null, 5, 0]),
+        ),
+        (
+            "number",
+            json!({"mul": [1e20, 1e20]}),
+            json!([null, null, null]),
+        ),
+        (
+            "text",
+            json!({"if": {"attr": "x", "op": "gte", "value": 5}, "then": "big", "else": "small"}),
+            json!(["small", "big", "small"]),
+        ),
+        (
+            "bool",
+            json!({"if": {"compare": [count, "gt", x]}, "then": true, "else": {"if":
+            {"compare": [x, "gt", count]}, "then": false}}),
+            json!([null, false, null]),
+        ),
+        (
+            "bool",
+            json!({"if": {"compare": [count, "eq", x]}, "then": true}),
+            json!([null, null, true]),
+        ),
+    ] {
+        let mut world = World::new();
+        for member in 0..3 {
+            world.member(member);
+        }
+        world.put(1, &with(of, formula.clone()));
+        world.news();
+        world.x(1, 7);
+        world.x(2, 0);
+        for offset in 0..2 {
+            world.event(1, offset, Time(99 * DAY_MS));
+        }
+        world.news();
+        let seen: Vec<Json> = (0..3)
+            .map(|member| world.told.get(&member).cloned().unwrap_or_default())
+            .collect();
+        let same = |a: &Json, b: &Json| match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => (a - b).abs() < 1e-12,
+            (Some(a), None) => b.as_str().is_some_and(|b| b == a.to_string()),
+            _ => a == b,
+        };
+        let all = seen.iter().zip(wanted.as_array().unwrap());
+        assert!(
+            all.into_iter().all(|(a, b)| same(a, b)),
+            "{formula}: {seen:?}, not {wanted}"
+        );
+        // Everybody at once gives the same: nothing is told by an edition that says the same.
+        world.put(2, &with(of, formula.clone()));
+        assert!(world.news().is_empty(), "{formula}");
+    }
+}
+
+#[test]
+fn a_formula_that_cannot_be_right_is_refused() {
+    let names = crate::rule::testkit::dictionary();
+    for (of, formula, place) in [
+        (
+            "number",
+            json!({"add": ["a", 1]}),
+            "formula.add[0] value_type",
+        ),
+        ("number", json!({"sub": [1]}), "formula.sub formula_form"),
+        ("number", json!("a"), "formula value_type"),
+        ("number", json!({"pow": [1, 2]}), "formula.pow unknown_word"),
+        (
+            "number",
+            json!({"attr": "citty"}),
+            "formula.attr.attr unknown_attribute",
+        ),
+        (
+            "number",
+            json!({"event": "buy", "agg": "first", "field": "x"}),
+            "formula.agg unknown_aggregate",
+        ),
+        (
+            "number",
+            json!({"event": "buy", "op": "gt"}),
+            "formula.op formula_form",
+        ),
+        (
+            "number",
+            json!({"round": 1, "digits": 10}),
+            "formula.digits formula_form",
+        ),
+        (
+            "text",
+            json!({"if": {"compare": [1, "is", 2]}, "then": "a"}),
+            "formula.if.compare[1] unknown_operator",
+        ),
+        (
+            "text",
+            json!({"if": {"and": []}, "then": "a", "else": 1}),
+            "formula.else value_type",
+        ),
+        ("text", json!({"if": {"and": []}}), "formula formula_form"),
+        ("date", json!(1), " value_type"),
+        ("number", json!([1]), "formula formula_form"),
+        (
+            "number",
+            json!({"add": [1], "mul": [2]}),
+            "formula formula_form",
+        ),
+    ] {
+        let definition: TagDefinition = serde_json::from_value(
+            json!({"value_type": of, "calculation": {"type": "formula", "formula": formula}}),
+        )
+        .unwrap();
+        let errors = TagPlan::new(&definition, &names, &TimeZone::UTC).unwrap_err();
+        let seen: Vec<String> = (errors.iter())
+            .map(|it| format!("{} {}", it.place, it.code))
+            .collect();
+        assert!(seen.iter().any(|it| it == place), "{formula}: {seen:?}");
     }
 }
