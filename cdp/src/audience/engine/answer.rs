@@ -351,11 +351,7 @@ impl Engine {
     /// Brings everything that a plan reads to the time of the question.
     fn ready(&mut self, plan: &Plan, now: Time) -> Result<Prepared, NotReady> {
         self.set_now(self.now.max(now));
-        if plan.leaves.iter().any(|leaf| match leaf {
-            Leaf::Segment(_) => true,
-            Leaf::Tag { code, .. } => self.is_calculated(code),
-            _ => false,
-        }) {
+        if plan.leaves.iter().any(|leaf| self.is_kept(leaf)) {
             self.settle();
         }
         let prepared = self.prepare(plan)?;

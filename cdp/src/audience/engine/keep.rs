@@ -7,7 +7,7 @@ use super::super::live::{Edition, Input, Rules, Transition};
 use super::super::query::over_blocks;
 use super::Engine;
 use super::prepare::{Clause, NotReady, Prepared};
-use crate::rule::{Leaf, Node, Plan};
+use crate::rule::{Node, Plan};
 
 /// Members that one call of [`Engine::tick`] looks at: some milliseconds.
 const SLICE: usize = 10_000;
@@ -61,12 +61,8 @@ impl Engine {
     pub fn warm(&mut self, plans: &[&Plan], now: Time) -> Result<bool, NotReady> {
         let now = self.now.max(now);
         self.set_now(now);
-        let segments = plans.iter().flat_map(|plan| &plan.leaves);
-        if segments
-            .into_iter()
-            .any(|it| matches!(it, Leaf::Segment(_)))
-            && self.tick(now)
-        {
+        let mut leaves = plans.iter().flat_map(|plan| &plan.leaves);
+        if leaves.any(|leaf| self.is_kept(leaf)) && self.tick(now) {
             return Ok(true);
         }
         for plan in plans {

@@ -16,7 +16,7 @@ use super::super::query::{Query, Scratch, over_blocks};
 use super::Engine;
 use super::prepare::{Clause, Prepared};
 use crate::profile::Value;
-use crate::rule::{Node, Plan};
+use crate::rule::{Leaf, Node, Plan};
 use crate::tag::formula::{Formula, Reads};
 use crate::tag::{PlannedCase, TagPlan};
 
@@ -109,6 +109,15 @@ impl Engine {
     /// Whether a tag is calculated here.
     pub(super) fn is_calculated(&self, code: &str) -> bool {
         self.segments.calculates(code)
+    }
+
+    /// Whether a leaf reads what is kept here: then everything has to be brought to the time of a question first.
+    pub(super) fn is_kept(&self, leaf: &Leaf) -> bool {
+        match leaf {
+            Leaf::Segment(_) => true,
+            Leaf::Tag { code, .. } => self.is_calculated(code),
+            _ => false,
+        }
     }
 
     /// Looks at everybody.
