@@ -13,7 +13,7 @@
 //! | `{"if": {"compare": [a, "gte", b]}, "then": a}` | by two numbers or texts: `eq ne gt gte lt lte` |
 //!
 //! Numbers are exact decimals; a result has nine digits behind the point at most. What is computed of something absent, of
-//! something that is no number, by dividing by zero, or beyond 28 digits, is absent. A comparison with something absent
+//! something that is no number, by dividing by zero, or beyond 28 digits, is absent; so is a text that is none of `values`. A comparison with something absent
 //! does not hold.
 
 use std::cmp::Ordering;

@@ -258,6 +258,34 @@ mod tests {
     }
 
     #[test]
+    fn values_of_one_tag_stand_together_in_order() {
+        let found = |member: u32, value: Option<&str>| FoundTag {
+            tag: TagId(4),
+            version: 2,
+            brand: BrandId(0),
+            rebuilt: false,
+            at: Time(0),
+            member: MemberNo(member),
+            value: value.map(|text| Arc::new(Value::Text(text.into()))),
+        };
+        let mut outbox = Outbox::default();
+        outbox.add_tags([
+            found(1, Some("a")),
+            found(2, Some("a")),
+            found(1, Some("b")),
+            found(2, None),
+        ]);
+        let (records, members) = outbox.next(usize::MAX);
+        assert_eq!((records.len(), members), (2, 4));
+        let Control::Tagged(last) = &records[1] else {
+            panic!("{records:?}");
+        };
+        let b = Some(Value::Text("b".into()));
+        assert_eq!(last.members, [(MemberNo(1), b), (MemberNo(2), None)]);
+        assert_eq!((last.tag, last.version), (TagId(4), 2));
+    }
+
+    #[test]
     fn a_large_segment_goes_in_several_records() {
         let mut outbox = Outbox::default();
         outbox.add((0..2 * CHANGE_MEMBERS_MAX as u32 + 1).map(|member| found(1, member, true)));
