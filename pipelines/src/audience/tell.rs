@@ -137,9 +137,10 @@ impl Waiting {
 
     fn control(&self) -> Control {
         match self {
-            &Waiting::Membership(segment, (version, brand, rebuilt, at), ref members) => {
+            Waiting::Membership(segment, head, members) => {
+                let (version, brand, rebuilt, at) = *head;
                 Control::Membership(MembershipChange {
-                    segment,
+                    segment: *segment,
                     version,
                     brand,
                     rebuilt,
@@ -147,10 +148,11 @@ impl Waiting {
                     members: members.clone(),
                 })
             }
-            &Waiting::Tagged(tag, (version, brand, rebuilt, at), ref members) => {
+            Waiting::Tagged(tag, head, members) => {
+                let (version, brand, rebuilt, at) = *head;
                 let members = members.iter();
                 Control::Tagged(TagChange {
-                    tag,
+                    tag: *tag,
                     version,
                     brand,
                     rebuilt,
@@ -164,10 +166,13 @@ impl Waiting {
     }
 }
 
+/// A record: what it is about, what its members have in common, and they.
+type Grouped<K, T> = (K, Head, Vec<(MemberNo, T)>);
+
 /// Changes by what they are about and what they have in common; a member stands in a record once.
 fn grouped<K: Ord + Copy, T>(
     found: impl Iterator<Item = (K, Head, MemberNo, T)>,
-) -> Vec<(K, Head, Vec<(MemberNo, T)>)> {
+) -> Vec<Grouped<K, T>> {
     struct Open<T> {
         head: Head,
         members: Vec<(MemberNo, T)>,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use actors::disk::{Disk, RealDisk, read_whole, replace};
 use actors::log::Log;
-use actors::machine::{RecordAt, RowsError};
+use actors::machine::RecordAt;
 use actors::model::{Offset, Time};
 use actors::runtime::background::{self, Niceness};
 use cdp::dictionary::{Catalogue, Personal, Seen};
@@ -266,7 +266,7 @@ impl Work {
     fn look(&mut self) -> Result<(), PlatformError> {
         let snapshot = self.platform.snapshot()?;
         let (_, rules) = row::rules(&snapshot)?;
-        let schema = schema_of(&snapshot).map_err(|RowsError(what)| RowsError(what))?;
+        let schema = schema_of(&snapshot)?;
         let personal = Personal::of(&rules, &schema);
         if personal != self.personal {
             self.shared.catalogue.write().close(&personal);

@@ -52,10 +52,9 @@ async fn compute(
     if let Some(message) = refusal {
         return Err(ApiError::new("tag_not_computed", message));
     }
-    let detail = serde_json::to_value(Detail {
+    let detail = json!(Detail {
         tag: u32::try_from(item.id).unwrap_or(u32::MAX),
     });
-    let detail = detail.unwrap_or_else(|_| json!(null));
     let job = shared
         .jobs
         .enqueue(KIND, item.code.clone(), detail, shared.now())
