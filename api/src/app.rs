@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::error::ApiError;
 use crate::http::Caller;
 use crate::jobs::Jobs;
+use crate::routes::dead_letters::Alerts;
 
 pub use actors::store::Snapshot;
 
@@ -49,6 +50,7 @@ pub struct App {
     audience: Audience,
     search: Search,
     dictionary: Observed,
+    alerts: Alerts,
     manual: Option<Arc<ManualClock>>,
     nonce: AtomicU64,
     draining: AtomicBool,
@@ -117,6 +119,7 @@ impl App {
         App {
             jobs: Jobs::open(&config.data.join("jobs")),
             effect_caller: Arc::new(caller),
+            alerts: Alerts::open(&config.data),
             config,
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
@@ -147,6 +150,11 @@ impl App {
     /// What is seen of names.
     pub fn dictionary(&self) -> &Observed {
         &self.dictionary
+    }
+
+    /// Which alerts of dead letters fire.
+    pub fn alerts(&self) -> &Alerts {
+        &self.alerts
     }
 
     /// Waits until the dictionary counts what reads see.

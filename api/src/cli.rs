@@ -8,6 +8,7 @@ pub mod check;
 pub mod demo;
 pub mod digest;
 pub mod import;
+pub mod known;
 pub mod options;
 pub mod remote;
 pub mod restore;

@@ -64,6 +64,7 @@ table! {
     "too_many_keys"         400 "Split the file."
     "mapping"               400 "Correct the places that are named."
     "rule_invalid"          422 "Correct every place that details names; nothing was changed."
+    "change_unfit"          422 "Correct the change, or leave letters that it does not fit out by the filter."
     "naming_invalid"        422 "Correct every place that details names; nothing was changed."
     "tag_invalid"           422 "Correct every place that details names; nothing was changed."
     "tag_not_computed"      409 "See the message; compute tags with update scheduled or manual."
@@ -250,6 +251,11 @@ impl ApiError {
             retry_after_s: None,
             details: Vec::new(),
         }
+    }
+
+    /// The field that is wrong, if it is one.
+    pub fn field_name(&self) -> Option<&str> {
+        self.field.as_deref()
     }
 
     /// Several things are wrong. The message has all of them, the field is that of the first.

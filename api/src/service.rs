@@ -26,7 +26,7 @@ use crate::error::{ApiError, chain};
 use crate::http::server::Server;
 use crate::http::trail;
 use crate::import::worker;
-use crate::routes;
+use crate::routes::{self, dead_letters};
 
 /// How often definitions that units have taken are put into force, and those left by a crash are sent.
 const DEFINITIONS_EVERY: Duration = Duration::from_millis(200);
@@ -45,8 +45,10 @@ pub struct Service {
     stop: watch::Sender<bool>,
     served: JoinHandle<()>,
     definitions: JoinHandle<()>,
+    alerts: JoinHandle<()>,
     imports: std::thread::JoinHandle<()>,
     tags: std::thread::JoinHandle<()>,
+    fixes: std::thread::JoinHandle<()>,
     effects: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
 }
@@ -135,7 +137,9 @@ impl Service {
         let served = tokio::spawn(server.run(router(&shared), stopped.clone()));
         let definitions = tokio::spawn(definitions(shared.clone(), stopped.clone()));
         let effects = tokio::spawn(effects(&shared, stopped.clone()));
+        let alerts = tokio::spawn(dead_letters::run_alerts(shared.clone(), stopped.clone()));
         let housekeeping = tokio::spawn(crate::housekeeping::run(shared.clone(), stopped));
+        let fixes = dead_letters::start_fixes(shared.clone()).map_err(ServiceError::Thread)?;
         let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         let tags = crate::tags::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
@@ -145,8 +149,10 @@ impl Service {
             stop,
             served,
             definitions,
+            alerts,
             imports,
             tags,
+            fixes,
             effects,
             housekeeping,
         })
@@ -165,6 +171,7 @@ impl Service {
         let tasks = [
             self.served,
             self.definitions,
+            self.alerts,
             self.effects,
             self.housekeeping,
         ];
@@ -176,9 +183,14 @@ impl Service {
         let shared = self.shared.clone();
         // Before the platform rests: a group that is on its way still arrives.
         self.shared.jobs.stop();
-        for thread in [self.imports, self.tags] {
+        let threads = [
+            ("imports", self.imports),
+            ("tags", self.tags),
+            ("dead letters", self.fixes),
+        ];
+        for (name, thread) in threads {
             if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || thread.join()).await {
-                tracing::error!("a thread of jobs failed");
+                tracing::error!("the thread of {name} failed");
             }
         }
         let platform = self.shared.platform().clone();

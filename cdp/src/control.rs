@@ -64,6 +64,35 @@ pub enum Control {
         /// Their key.
         key: u64,
     },
+    /// An alert of dead letters begins or ends: webhooks hear of it.
+    Alert(AlertChange),
+}
+
+/// An alert that begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertChange {
+    /// Its number.
+    pub id: u32,
+    /// Its name.
+    pub name: Box<str>,
+    /// The brand that owns it.
+    pub brand: BrandId,
+    /// Of which source; `None`: of all.
+    pub source: Option<u32>,
+    /// Of which reason.
+    pub code: Option<Box<str>>,
+    /// Of which event.
+    pub event: Option<Box<str>>,
+    /// It begins.
+    pub firing: bool,
+    /// Letters in its window.
+    pub count: u64,
+    /// Letters from which on it fires.
+    pub threshold: u32,
+    /// Seconds of its window.
+    pub window_s: u32,
+    /// When.
+    pub at: Time,
 }
 
 /// Forgetting a person: identifiers, attributes, what events said of them. Amounts, times and names of events stay.
@@ -177,6 +206,7 @@ impl Control {
             | Control::Effects(_)
             | Control::Unpark { .. }
             | Control::DeadLetterDrop { .. }
+            | Control::Alert(_)
             | Control::Membership(_) => (bytes, Bytes::new()),
         };
         RawRecord {

@@ -46,6 +46,21 @@ pub struct DeadRow {
     pub status: DeadStatus,
     /// When that was decided; the receive time while open.
     pub decided: Time,
+    /// Name of the event, if it could be read.
+    pub event: Option<Box<str>>,
+}
+
+/// The form before letters kept the name of their event.
+#[derive(Deserialize)]
+struct DeadRowBefore {
+    code: Box<str>,
+    reason: Box<str>,
+    field: Option<Box<str>>,
+    source: SourceId,
+    brand: BrandId,
+    message_id: Box<str>,
+    status: DeadStatus,
+    decided: Time,
 }
 
 /// What became of a dead letter.
@@ -99,8 +114,26 @@ impl DeadRow {
 
     /// Reads a row's value.
     pub fn decode(value: &[u8]) -> Option<DeadRow> {
-        postcard::from_bytes(value).ok()
+        postcard::from_bytes(value).ok().or_else(|| {
+            let before: DeadRowBefore = postcard::from_bytes(value).ok()?;
+            Some(DeadRow {
+                code: before.code,
+                reason: before.reason,
+                field: before.field,
+                source: before.source,
+                brand: before.brand,
+                message_id: before.message_id,
+                status: before.status,
+                decided: before.decided,
+                event: None,
+            })
+        })
     }
+}
+
+/// The key from which on letters were received at this instant or later.
+pub fn key_from(received: Time) -> [u8; 8] {
+    time_key(received)
 }
 
 impl fmt::Display for DeadId {

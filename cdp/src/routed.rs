@@ -13,6 +13,8 @@ use actors::model::{
     SegmentId, SourceId, TagId, Time,
 };
 use bytes::Bytes;
+
+use crate::control::AlertChange;
 use serde::{Deserialize, Serialize};
 
 /// Schema numbers of the forms below (high byte 0x01; raise the low byte for a new version).
@@ -39,6 +41,8 @@ pub mod schema {
     pub const ERASED: u16 = 0x01A0;
     /// The parked records of a key are given up: the key, `u64`.
     pub const UNPARK: u16 = 0x01B0;
+    /// An alert begins or ends, to one partition: [`super::AlertPart`].
+    pub const ALERT: u16 = 0x01C0;
     /// A timer that fires: [`actors::machine::Fired`].
     pub const FIRED: u16 = actors::machine::FIRED;
 }
@@ -252,6 +256,15 @@ pub struct MembershipPart {
     /// Member; the fragment under which its timeline shows it, `None` for a number that was absorbed (it keeps no
     /// timeline); whether it entered.
     pub members: Vec<(MemberNo, Option<IdentNo>, bool)>,
+}
+
+/// An alert of dead letters that begins or ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertPart {
+    /// What changed.
+    pub change: AlertChange,
+    /// The control record.
+    pub cause: Position,
 }
 
 /// A member whose value of a tag changed.

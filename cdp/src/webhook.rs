@@ -13,8 +13,9 @@ use actors::model::{BrandId, MemberNo, Position, SegmentId, Time};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::control::AlertChange;
 use crate::definition::DefinitionError;
-use crate::routed::{self, EventHead, IdentityNote, MembershipPart, NoteKind};
+use crate::routed::{self, AlertPart, EventHead, IdentityNote, MembershipPart, NoteKind};
 
 /// Name of the channel in effects.
 pub const CHANNEL: &str = "webhook";
@@ -28,6 +29,8 @@ const EVENT_NAMED: &str = "event:";
 
 /// Also changes of segments that come from an edited rule, not from members.
 const REBUILT: &str = "rebuilt";
+/// An alert of dead letters begins or ends.
+const ALERT: &str = "dead_letters.alert";
 const ENTERED: &str = "segment.entered";
 const LEFT: &str = "segment.left";
 
@@ -43,6 +46,7 @@ pub const WORDS: &[&str] = &[
     ENTERED,
     LEFT,
     REBUILT,
+    ALERT,
 ];
 
 /// Words of one webhook.
@@ -83,6 +87,8 @@ pub enum Occurrence<'a> {
     Identity(&'a IdentityNote),
     /// A member entered (`true`) or left a segment.
     Segment(&'a MembershipPart, MemberNo, bool),
+    /// An alert of dead letters begins or ends.
+    Alert(&'a AlertPart),
 }
 
 /// The payload of an effect: what happened, and where it stands.
@@ -125,6 +131,8 @@ pub enum Notice {
         /// The control record that said so.
         cause: Position,
     },
+    /// An alert of dead letters begins or ends.
+    Alert(AlertChange),
 }
 
 impl Hooks {
@@ -192,6 +200,13 @@ impl Occurrence<'_> {
                     && (!part.rebuilt || asked)
                     && hook.events.iter().any(|word| wants(word))
             }
+            Occurrence::Alert(part) => {
+                (group || hook.brand == part.change.brand)
+                    && hook
+                        .events
+                        .iter()
+                        .any(|word| matches!(&**word, ALL | ALERT))
+            }
         }
     }
 
@@ -217,6 +232,7 @@ impl Occurrence<'_> {
                 time: part.at,
                 cause: part.cause,
             },
+            Occurrence::Alert(part) => Notice::Alert(part.change.clone()),
         }
     }
 
@@ -236,6 +252,7 @@ impl Occurrence<'_> {
             Occurrence::Segment(part, member, entered) => {
                 routed::encode(&(hook, 2u8, part.cause, part.segment, member, entered))
             }
+            Occurrence::Alert(part) => routed::encode(&(hook, 3u8, part.cause, part.change.id)),
         };
         let hash = blake3::hash(&derived);
         u64::from_le_bytes(*hash.as_bytes().first_chunk().expect("a hash has 32 bytes"))
@@ -254,6 +271,7 @@ impl Notice {
             Notice::Event { .. } => EVENT,
             Notice::Identity { what, .. } => note_word(*what),
             Notice::Segment { entered, .. } => segment_word(*entered),
+            Notice::Alert(_) => ALERT,
         }
     }
 }

@@ -45,3 +45,25 @@ pub fn decode(record: &RawRecord) -> Result<Event, Reject> {
     }
     Ok(event)
 }
+
+/// Name of an event that could not be taken, as far as it can be read: the word that its protocol has for it, or its type.
+pub fn event_name(record: &RawRecord) -> Option<String> {
+    let fields: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(&record.body).unwrap_or_default();
+    let words: &[&str] = match record.protocol {
+        Protocol::Segment => &["event", "type"],
+        Protocol::CloudEvents => &["type"],
+        Protocol::Scan => &[],
+        Protocol::Own => &["name", "type"],
+        Protocol::Sensors => &["event", "type"],
+    };
+    let told = words.iter().find_map(|word| {
+        let text = fields.get(*word)?.as_str()?;
+        (!text.is_empty() && text.len() <= crate::limits::NAME_BYTES).then(|| text.to_owned())
+    });
+    let of_kind = || record.kind.map(|kind| kind.as_str().to_owned());
+    match record.protocol {
+        Protocol::Scan => Some("scan".to_owned()),
+        _ => told.or_else(of_kind),
+    }
+}

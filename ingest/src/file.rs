@@ -49,7 +49,7 @@ use bytes::Bytes;
 
 pub use content::Content;
 pub use mapping::{Mapping, MappingErrors, MappingProblem};
-pub use suggest::{KnownTrait, SuggestedColumn, Suggestion, suggest};
+pub use suggest::{Known, KnownName, SuggestedColumn, Suggestion, suggest};
 pub(crate) use workbook::{workbook_parts, workbook_with};
 
 use crate::admit::row_record;

@@ -131,7 +131,7 @@ pub fn xlsx(bytes: &[u8]) {
 /// A file of an unknown kind: a mapping is guessed, and it must be right in itself.
 pub fn suggest(bytes: &[u8]) {
     let open = || Ok(crate::file::Content::from(bytes));
-    if let Ok(found) = crate::file::suggest(open, &[]) {
+    if let Ok(found) = crate::file::suggest(open, &crate::file::Known::default()) {
         let parsed = Mapping::parse(&found.mapping);
         assert!(parsed.is_ok(), "{parsed:?} in {}", found.mapping);
     }

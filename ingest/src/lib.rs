@@ -15,6 +15,7 @@ pub mod consent;
 pub mod file;
 pub mod fuzz;
 pub mod limits;
+pub mod mend;
 pub mod place;
 pub mod raw;
 pub mod region;
@@ -30,7 +31,7 @@ mod request;
 mod time;
 
 pub use admit::{Admitted, admit, readmit};
-pub use decode::decode;
+pub use decode::{decode, event_name};
 pub use error::AdmitError;
 pub use raw::{Protocol, RawRecord, Verdict};
 pub use reject::{CODES, CodeInfo, Reject, RejectCode};

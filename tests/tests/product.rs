@@ -3,6 +3,7 @@
 mod backup;
 mod bad_input;
 mod crash;
+mod dead_letters;
 mod dictionary;
 mod effects;
 mod faults;

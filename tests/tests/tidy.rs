@@ -53,7 +53,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("roaring", &["cdp/", "query/"]),
     ("axum", &["api/"]),
     // Forms of definitions have one type, which is their schema too.
-    ("utoipa", &["api/", "cdp/src/tag"]),
+    (
+        "utoipa",
+        &["api/", "cdp/src/tag", "cdp/src/dictionary/naming"],
+    ),
     ("tower_http", &["api/"]),
     ("fjall", &["actors/src/store"]),
     (

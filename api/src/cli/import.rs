@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 use actors::model::{Clock, SystemClock};
 use clap::Args as ClapArgs;
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use ingest::file::{Content, Mapping, suggest};
+use ingest::file::{Content, Known, Mapping, suggest};
 use tokio::runtime::Runtime;
 
 use super::options::ConfigArgs;
+use super::remote::Remote;
 use super::{Failure, runtime};
 use crate::import::resume::Resume;
 use crate::import::sink::Sink;
@@ -69,8 +70,8 @@ pub struct Args {
     #[arg(long)]
     restart: bool,
 
-    /// Print a mapping guessed from the file, and import nothing
-    #[arg(long, conflicts_with_all = ["mapping", "dry_run", "server", "restart", "rejects"])]
+    /// Print a mapping guessed from the file, and import nothing; with --server by the names of its dictionary
+    #[arg(long, conflicts_with_all = ["mapping", "dry_run", "restart", "rejects"])]
     suggest: bool,
 
     /// Print the first hundred rows as the events that they would be, one JSON a line, and import nothing
@@ -97,7 +98,19 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         }
     }
     if args.suggest {
-        return args.inputs.iter().try_for_each(|input| guess(input));
+        let known = match &args.server {
+            Some(server) => {
+                let key = args.key.as_deref();
+                let key =
+                    key.ok_or_else(|| Failure::usage("--server needs --key or TRIBUTARY_KEY"))?;
+                runtime()?.block_on(super::known::of_server(&Remote::new(server, key)?))?
+            }
+            None => Known::default(),
+        };
+        return args
+            .inputs
+            .iter()
+            .try_for_each(|input| guess(input, &known));
     }
     if args.dry_run {
         let mapping = mapping.as_ref().map(|(mapping, _)| mapping);
@@ -145,9 +158,9 @@ fn read_mapping(path: &Path) -> Result<(Mapping, String), Failure> {
 }
 
 /// Prints a mapping for a file.
-fn guess(input: &Path) -> Result<(), Failure> {
+fn guess(input: &Path, known: &Known) -> Result<(), Failure> {
     let open = || File::open(input).and_then(Content::file);
-    let found = suggest(open, &[])
+    let found = suggest(open, known)
         .map_err(|error| Failure::usage(format!("{}: {error}", input.display())))?;
     eprintln!("{}: {}", input.display(), found.about);
     for column in &found.columns {

@@ -4,31 +4,31 @@
 //! the group; what of that changes events (merging, blocking) is published as a definition in the same transaction.
 
 mod answer;
+mod changes;
 mod list;
 mod save;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actors::model::{BrandId, Scope};
+use actors::model::Scope;
 use actors::registry::{Item, ResourceKind};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use cdp::dictionary::{Drift, Naming, Status, attribute_drift, drift};
+use cdp::dictionary::{Naming, Status, attribute_drift};
+use ingest::file::Known;
 use pipelines::dictionary::{ATTRIBUTE_NAME, EVENT_NAME};
-use serde::Deserialize;
 use serde_json::Value;
-use utoipa::IntoParams;
 
 use self::answer::{
-    AttributeAnswer, AttributeDetail, DriftAnswer, EventAnswer, EventDetail, NamingAnswer,
+    AttributeDetail, AttributeNameAnswer, DriftAnswer, EventDetail, EventNameAnswer, NamingAnswer,
     NamingInput,
 };
+use self::changes::{DriftQuery, changes, drifts};
 use self::list::ListQuery;
 use self::save::Edit;
 use crate::app::Shared;
 use crate::error::ApiError;
-use crate::http::page::Paging;
 use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
 
 /// The routes of this topic.
@@ -49,7 +49,7 @@ pub fn routes() -> Routes {
             doc(tag, "Names of events, seen or named")
                 .more("Events of test sources are not counted.")
                 .query::<ListQuery>()
-                .answers::<Page<EventAnswer>>()
+                .answers::<Page<EventNameAnswer>>()
                 .counts(),
         )
         .get(
@@ -85,7 +85,7 @@ pub fn routes() -> Routes {
             attributes,
             doc(tag, "Attributes, seen, named or defined")
                 .query::<ListQuery>()
-                .answers::<Page<AttributeAnswer>>()
+                .answers::<Page<AttributeNameAnswer>>()
                 .counts(),
         )
         .get(
@@ -129,25 +129,6 @@ pub fn routes() -> Routes {
         )
 }
 
-/// Which changes.
-#[derive(Debug, Default, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-struct DriftQuery {
-    /// Items of a page, 1 to 500; 50 when left out.
-    #[param(minimum = 1, maximum = 500)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before.
-    cursor: Option<String>,
-    /// Only of this event.
-    event: Option<String>,
-    /// Only of this attribute.
-    attribute: Option<String>,
-    /// Only `type_changed`, `type_unexpected`, `new_property`, `stopped`, `volume_fell` or `volume_rose`; several by comma.
-    #[param(example = "stopped,volume_fell")]
-    kind: Option<String>,
-}
-
 /// What people say of one name.
 pub(super) struct Said {
     pub item: Item,
@@ -189,11 +170,42 @@ fn merged(all: &AllSaid) -> BTreeMap<&str, Vec<String>> {
     merged
 }
 
+/// What the dictionary knows, for mappings of files: names and what people call them. Blocked ones are not offered.
+pub async fn known(shared: &Shared) -> Result<Known, ApiError> {
+    fn titles<'t>(texts: impl IntoIterator<Item = &'t str>) -> Vec<String> {
+        let texts = texts.into_iter().filter(|text| !text.is_empty());
+        texts.map(str::to_owned).collect()
+    }
+    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
+    let mut known = Known::default();
+    for attribute in schema.iter() {
+        let called = titles([&*attribute.title.zh, &*attribute.title.en]);
+        known.traits.push((attribute.name.to_string(), called));
+    }
+    for (name, said) in said(shared, ATTRIBUTE_NAME).await? {
+        if said.status != Status::Blocked {
+            let into = said.naming.alias_of.unwrap_or(name);
+            let called = titles([&*said.naming.title.zh, &*said.naming.title.en]);
+            known.traits.push((into, called));
+        }
+    }
+    for said in said(shared, EVENT_NAME).await?.into_values() {
+        for (name, property) in said.naming.properties {
+            if property.status != Status::Blocked {
+                let into = property.alias_of.unwrap_or(name);
+                let called = titles([&*property.title.zh, &*property.title.en]);
+                known.properties.push((into, called));
+            }
+        }
+    }
+    Ok(known)
+}
+
 async fn events(
     State(shared): State<Shared>,
     caller: Caller,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<EventAnswer>>, ApiError> {
+) -> Result<Json<Page<EventNameAnswer>>, ApiError> {
     let all = said(&shared, EVENT_NAME).await?;
     let merged = merged(&all);
     let rows = {
@@ -205,7 +217,7 @@ async fn events(
             .chain(all.keys().map(String::as_str))
             .collect();
         let row = |name: &str| {
-            EventAnswer::of(
+            EventNameAnswer::of(
                 name,
                 seen.get(name),
                 all.get(name),
@@ -232,7 +244,7 @@ async fn event(
     if entry.is_none() && known.is_none() && merged.is_empty() {
         return Err(ApiError::not_found("name of an event"));
     }
-    let row = EventAnswer::of(&name, entry.as_ref(), known, merged);
+    let row = EventNameAnswer::of(&name, entry.as_ref(), known, merged);
     let changes = match &entry {
         Some(entry) => changes(&shared, entry, known),
         None => Vec::new(),
@@ -248,24 +260,11 @@ async fn event(
     )))
 }
 
-fn changes(shared: &Shared, entry: &cdp::dictionary::Entry, known: Option<&Said>) -> Vec<Drift> {
-    let (now, names) = (shared.now(), shared.dictionary());
-    let naming = known.map(|said| &said.naming);
-    drift(
-        entry,
-        naming,
-        now,
-        names.day_of(now),
-        &|at| names.day_of(at),
-        &|day| names.day_start(day),
-    )
-}
-
 async fn attributes(
     State(shared): State<Shared>,
     caller: Caller,
     Query(query): Query<ListQuery>,
-) -> Result<Json<Page<AttributeAnswer>>, ApiError> {
+) -> Result<Json<Page<AttributeNameAnswer>>, ApiError> {
     let all = said(&shared, ATTRIBUTE_NAME).await?;
     let merged = merged(&all);
     let (_, schema) = shared.attributes(&shared.snapshot()?)?;
@@ -280,7 +279,7 @@ async fn attributes(
         let names = seen.keys().copied().chain(defined.keys().copied());
         let names: BTreeSet<&str> = names.chain(all.keys().map(String::as_str)).collect();
         let row = |name: &str| {
-            AttributeAnswer::of(
+            AttributeNameAnswer::of(
                 name,
                 seen.get(name),
                 defined.get(name).copied(),
@@ -322,68 +321,13 @@ async fn attribute_one(
         None => Vec::new(),
     };
     let changes = changes.iter().map(|it| DriftAnswer::attribute(&name, it));
-    let row = AttributeAnswer::of(&name, seen.as_ref(), defined, known, merged);
+    let row = AttributeNameAnswer::of(&name, seen.as_ref(), defined, known, merged);
     Ok(Json(AttributeDetail::of(
         row,
         seen.as_ref(),
         changes.collect(),
         caller.scope.fields,
     )))
-}
-
-async fn drifts(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Query(query): Query<DriftQuery>,
-) -> Result<Json<Page<DriftAnswer>>, ApiError> {
-    let kinds = answer::kinds(query.kind.as_deref())?;
-    let said_events = said(&shared, EVENT_NAME).await?;
-    let said_attributes = said(&shared, ATTRIBUTE_NAME).await?;
-    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
-    let wanted = |wish: &Option<String>, other: &Option<String>, name: &str| match wish {
-        Some(wish) => wish == name,
-        None => other.is_none(),
-    };
-    let blocked = |said: Option<&Said>| said.is_some_and(|said| said.status == Status::Blocked);
-    let visible = |brand: BrandId| caller.scope.sees(brand);
-    let mut found = Vec::new();
-    let catalogue = shared.dictionary().read();
-    let names: Vec<&str> = catalogue.events(visible).into_keys().collect();
-    for name in names {
-        let known = said_events.get(name);
-        if !wanted(&query.event, &query.attribute, name) || blocked(known) {
-            continue;
-        }
-        if let Some(entry) = catalogue.event_named(visible, name) {
-            let all = changes(&shared, &entry, known);
-            found.extend(
-                all.iter()
-                    .map(|it| (it.since, DriftAnswer::event(name, it))),
-            );
-        }
-    }
-    for (name, seen) in catalogue.attributes(visible) {
-        let known = said_attributes.get(name);
-        if !wanted(&query.attribute, &query.event, name) || blocked(known) {
-            continue;
-        }
-        let defined = schema.get(name).filter(|it| caller.scope.sees(it.brand));
-        let expected = answer::expected(defined, known);
-        let all = attribute_drift(&seen, expected.as_deref(), shared.now());
-        found.extend(
-            all.iter()
-                .map(|it| (it.since, DriftAnswer::attribute(name, it))),
-        );
-    }
-    drop(catalogue);
-    found.retain(|(_, it)| kinds.as_ref().is_none_or(|kinds| kinds.contains(&it.kind)));
-    found.sort_by_key(|(since, _)| std::cmp::Reverse(*since));
-    let paging = Paging {
-        limit: query.limit,
-        cursor: query.cursor,
-    };
-    let items = found.into_iter().map(|(_, it)| it).collect();
-    Page::slice(items, &paging).map(Json)
 }
 
 async fn put_event(

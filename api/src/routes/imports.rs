@@ -329,18 +329,7 @@ async fn suggest_mapping(
     Input(input): Input<SuggestInput>,
 ) -> Result<Json<SuggestAnswer>, ApiError> {
     let chosen = choose(&shared, &caller, input.file, input.path)?;
-    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
-    let known: Vec<_> = schema
-        .iter()
-        .map(|attribute| {
-            let titles = [&attribute.title.zh, &attribute.title.en];
-            let titles = titles.into_iter().filter(|title| !title.is_empty());
-            (
-                attribute.name.to_string(),
-                titles.map(|title| title.to_string()).collect(),
-            )
-        })
-        .collect();
+    let known = super::dictionary::known(&shared).await?;
     let found = blocking(move || Ok(suggest(|| chosen.open(), &known)?)).await?;
     Ok(Json(SuggestAnswer {
         about: found.about,

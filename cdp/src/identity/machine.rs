@@ -331,6 +331,7 @@ impl IdentityMachine {
             message_id: reject.message_id,
             status: DeadStatus::Open,
             decided: reject.received,
+            event: reject.event,
         };
         // Also for this batch's own eyes: a replay may follow at once.
         let (key, value): (Bytes, Bytes) = (id.key().to_vec().into(), letter.encode().into());
@@ -517,6 +518,7 @@ fn refusal(event: &Event, code: &str, reason: String) -> Reject {
         code: code.into(),
         reason: reason.into(),
         field: None,
+        event: Some(event.name.clone()),
         message_id: event.message_id.clone(),
         source: event.source,
         brand: event.brand,

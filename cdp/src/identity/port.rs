@@ -36,6 +36,8 @@ pub struct Reject {
     pub reason: Box<str>,
     /// Where in the event.
     pub field: Option<Box<str>>,
+    /// Name of the event, if it could be read.
+    pub event: Option<Box<str>>,
     /// The sender's message id; empty if it could not be read.
     pub message_id: Box<str>,
     /// Source.

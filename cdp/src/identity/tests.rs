@@ -4,5 +4,6 @@ mod cases;
 mod concluded;
 mod erase;
 mod naive;
+mod names;
 mod property;
 mod world;

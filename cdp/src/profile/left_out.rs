@@ -64,6 +64,7 @@ pub(super) fn write(
         message_id: message_id.into(),
         status: DeadStatus::Open,
         decided: head.received,
+        event: Some(head.name.clone()),
     };
     let id = DeadId {
         received: head.received,

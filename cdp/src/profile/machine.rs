@@ -338,6 +338,11 @@ impl Machine for MemberMachine {
             schema::MEMBERSHIP => self.membership(rows, record, read(record), out),
             schema::TAGGED => self.tagged(rows, record, read(record), out),
             schema::ERASED => self.erase(rows, read(record), out),
+            schema::ALERT => {
+                let hooks = self.hooks(rows)?;
+                hooks.tell(Occurrence::Alert(&read(record)), out);
+                Ok(())
+            }
             // The profile sets no timers; other machines of the unit may.
             schema::FIRED => Ok(()),
             _ => unreadable(record),

@@ -47,14 +47,23 @@ pub struct SuggestedColumn {
     pub samples: Vec<String>,
 }
 
-/// An attribute that the dictionary knows: its name and what people call it.
-pub type KnownTrait = (String, Vec<String>);
+/// A name that the dictionary knows, and what people call it.
+pub type KnownName = (String, Vec<String>);
 
-/// Guesses a mapping. `open` opens the file anew each time: it is looked at twice. `known` are the attributes of the
-/// dictionary, which win over our own words.
+/// What the dictionary knows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Known {
+    /// Attributes of people.
+    pub traits: Vec<KnownName>,
+    /// Properties of events.
+    pub properties: Vec<KnownName>,
+}
+
+/// Guesses a mapping. `open` opens the file anew each time: it is looked at twice. `known` is what the
+/// dictionary has, which wins over our own words for attributes.
 pub fn suggest(
     open: impl Fn() -> std::io::Result<Content>,
-    known: &[KnownTrait],
+    known: &Known,
 ) -> Result<Suggestion, FileError> {
     let opened = || open().map_err(|source| FileError::read(0, source));
     let options = layout(opened()?)?;
@@ -108,27 +117,31 @@ pub fn suggest(
 struct Column {
     pub name: String,
     pub meaning: Option<Meaning>,
-    /// A name that the dictionary knows.
+    /// An attribute that the dictionary knows.
     pub known: Option<String>,
+    /// A property that the dictionary knows.
+    pub property: Option<String>,
     pub values: Vec<String>,
 }
 
 impl Column {
-    fn guess(name: String, values: Vec<String>, known: &[KnownTrait]) -> Column {
+    fn guess(name: String, values: Vec<String>, known: &Known) -> Column {
         let plain = words::plain(&name);
-        let known = known
-            .iter()
-            .find(|(trait_name, titles)| {
-                words::plain(trait_name) == plain
+        let find = |names: &[KnownName]| {
+            let found = names.iter().find(|(known, titles)| {
+                words::plain(known) == plain
                     || titles.iter().any(|title| words::plain(title) == plain)
-            })
-            .map(|(trait_name, _)| trait_name.clone());
+            });
+            found.map(|(known, _)| known.clone())
+        };
+        let (known, property) = (find(&known.traits), find(&known.properties));
         let mut column = Column {
             // The last part of a path into lines says more than its way there.
             meaning: words::meaning(&name)
                 .or_else(|| words::meaning(name.rsplit('.').next().unwrap_or_default())),
             name,
             known,
+            property,
             values,
         };
         if column.meaning.is_none() {

@@ -84,7 +84,9 @@ impl Webhooks {
     async fn body(&self, notice: Notice, personal: bool) -> Result<Value, Outcome> {
         let at = match &notice {
             Notice::Event { at, .. } => *at,
-            Notice::Identity { .. } | Notice::Segment { .. } => return Ok(notice_body(&notice)),
+            Notice::Identity { .. } | Notice::Segment { .. } | Notice::Alert(_) => {
+                return Ok(notice_body(&notice));
+            }
         };
         // Reads a log file.
         let platform = self.platform.clone();
@@ -199,6 +201,20 @@ fn notice_body(notice: &Notice) -> Value {
                 "rebuilt": rebuilt,
             });
             (time, data)
+        }
+        Notice::Alert(change) => {
+            let data = json!({
+                "alert": change.id,
+                "name": &*change.name,
+                "firing": change.firing,
+                "count": change.count,
+                "threshold": change.threshold,
+                "window_s": change.window_s,
+                "source": change.source,
+                "reason": change.code.as_deref(),
+                "event": change.event.as_deref(),
+            });
+            (&change.at, data)
         }
     };
     json!({"type": notice.word(), "timestamp": time.rfc3339(), "data": data})

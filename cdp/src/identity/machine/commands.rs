@@ -5,7 +5,7 @@ use std::sync::Arc;
 use actors::machine::{
     EffectMark, Fired, Outgoing, Personal, Record, RecordAt, Rows, RowsError, To, WriteSet,
 };
-use actors::model::{BrandId, Position, ShardId, SourceId, UnitKind};
+use actors::model::{BrandId, PartitionId, Position, ShardId, SourceId, UnitKind};
 use bytes::Bytes;
 
 use super::{IdentityMachine, Taken};
@@ -76,6 +76,13 @@ impl IdentityMachine {
                         pass(to, schema::UNPARK, routed::encode(&key), out);
                     }
                 }
+                Ok(())
+            }
+            Control::Alert(change) => {
+                let part = routed::AlertPart { change, cause: at };
+                // Whichever unit: alerts are about no member.
+                let to = To::Partition(PartitionId(0));
+                pass(to, schema::ALERT, routed::encode(&part), out);
                 Ok(())
             }
             Control::Effects(marks) => {

@@ -247,6 +247,7 @@ fn dead_letters_are_kept_once_and_replayed_once() {
     let reject = Reject {
         code: "invalid_json".into(),
         reason: "at byte 3".into(),
+        event: None,
         field: None,
         message_id: "bad".into(),
         source: SourceId(1),

@@ -2,7 +2,7 @@ use super::*;
 use crate::file::Mapping;
 
 fn of(text: &'static str) -> Suggestion {
-    suggest(|| Ok(Content::from(text.as_bytes())), &[]).expect("it can be read")
+    suggest(|| Ok(Content::from(text.as_bytes())), &Known::default()).expect("it can be read")
 }
 
 fn places(suggestion: &Suggestion) -> Vec<(&str, &str)> {
@@ -51,7 +51,10 @@ fn an_export_of_a_chinese_shop() {
 fn members_in_english_by_semicolon_with_the_dictionary() {
     let text = "Member No;E-Mail;Full Name;Birthday;Favourite Brew;Score\n\
         7;a@b.cn;Ann;1990-01-02;IPA;3.5\n8;c@d.cn;Bob;1991-02-03;Stout;4\n";
-    let known = [("beer".to_owned(), vec!["Favourite brew".to_owned()])];
+    let known = Known {
+        traits: vec![("beer".to_owned(), vec!["Favourite brew".to_owned()])],
+        properties: vec![("points".to_owned(), vec!["Score".to_owned()])],
+    };
     let found = suggest(|| Ok(Content::from(text.as_bytes())), &known).expect("it can be read");
     assert_eq!(
         places(&found),
@@ -113,4 +116,19 @@ fn values_tell_what_names_do_not() {
         found.mapping
     );
     Mapping::parse(&found.mapping).unwrap_or_else(|errors| panic!("{errors}\n{}", found.mapping));
+}
+
+#[test]
+fn properties_go_by_what_people_call_them() {
+    let text = "手机号,事件,渠道,礼品\n13800000000,scan,微信,杯\n13900000000,scan,店,伞\n";
+    let known = Known {
+        traits: Vec::new(),
+        properties: vec![
+            ("channel".to_owned(), vec!["渠道".to_owned()]),
+            ("gift".to_owned(), vec![]),
+        ],
+    };
+    let found = suggest(|| Ok(Content::from(text.as_bytes())), &known).expect("it can be read");
+    assert_eq!(places(&found)[2], ("渠道", "properties.channel"));
+    assert_eq!(places(&found)[3], ("礼品", "properties.礼品"));
 }

@@ -256,7 +256,10 @@ impl Plan<'_> {
                 _ => None,
             };
             let traits = personal.is_some() || !happened;
-            let mut name = personal.unwrap_or_else(|| field_name(&column.name));
+            let property = column.property.clone().filter(|_| !traits);
+            let mut name = personal
+                .or(property)
+                .unwrap_or_else(|| field_name(&column.name));
             if used.contains(&name) {
                 name = format!("{name}_{}", at + 1);
             }
