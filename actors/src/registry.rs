@@ -33,7 +33,7 @@ pub use definition::{Definition, DefinitionState, NewDefinition, Outbox};
 pub use error::RegistryError;
 pub use installation::{Installation, InstallationWish};
 pub use key::{Secret, is_key};
-pub use list_entry::{ListEntry, Print};
+pub use list_entry::{ListEntry, Print, Waiting};
 pub use page::{PAGE_MAX, Page};
 pub use resource::{
     Author, Column, DELETED, Filter, Followed, Imported, Item, ItemChange, ItemVersion, Listed,

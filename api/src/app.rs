@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use actors::machine::{RecordAt, Rows};
 use actors::model::{
-    Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position, RawJson, Time,
-    Token,
+    BrandSet, Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position, RawJson,
+    Time, Token,
 };
 use actors::registry::{NewDefinition, Registry, RegistryError, ResourceChanged};
 use bytes::Bytes;
@@ -18,8 +18,8 @@ use cdp::profile::row;
 use cdp::routed::EventBody;
 use ingest::{IdMapping, OrderDefaults, RawRecord, SensorsSettings, SourceInfo};
 use parking_lot::Mutex;
-use pipelines::audience::book::Dictionary;
 use pipelines::audience::{Audience, AudienceError, Sees};
+use pipelines::dictionary::RuleNames;
 use pipelines::dictionary::observed::Observed;
 use pipelines::search::Search;
 use pipelines::{Platform, PlatformError, effect};
@@ -60,7 +60,7 @@ pub struct App {
 
 /// What rules may name, as it was read last: the registry need not be asked for every keystroke of a rule.
 struct KnownNames {
-    read: Option<(Instant, Arc<AttributeSchema>, Arc<Dictionary>)>,
+    read: Option<(Instant, Arc<AttributeSchema>, BrandSet, Arc<RuleNames>)>,
     changes: broadcast::Receiver<ResourceChanged>,
     /// Changes met so far: what was read before one is not kept.
     met: u64,
@@ -71,17 +71,20 @@ const NAMES_MAX: Duration = Duration::from_secs(5);
 
 impl KnownNames {
     /// The names, if nothing has changed since they were read; and how many changes were met.
-    fn fresh(&mut self, schema: &Arc<AttributeSchema>) -> (Option<Arc<Dictionary>>, u64) {
+    fn fresh(
+        &mut self,
+        schema: &Arc<AttributeSchema>,
+        brands: &BrandSet,
+    ) -> (Option<Arc<RuleNames>>, u64) {
         use broadcast::error::TryRecvError;
         while let Ok(_) | Err(TryRecvError::Lagged(_)) = self.changes.try_recv() {
             self.met += 1;
             self.read = None;
         }
-        let known = self
-            .read
-            .as_ref()
-            .filter(|(at, of, _)| at.elapsed() < NAMES_MAX && Arc::ptr_eq(of, schema));
-        (known.map(|(_, _, names)| names.clone()), self.met)
+        let known = self.read.as_ref().filter(|(at, of, whose, _)| {
+            at.elapsed() < NAMES_MAX && Arc::ptr_eq(of, schema) && whose == brands
+        });
+        (known.map(|(.., names)| names.clone()), self.met)
     }
 }
 
@@ -309,21 +312,23 @@ impl App {
         Ok((known.version, known.schema.clone()))
     }
 
-    /// What rules may name now.
+    /// What rules may name now that are asked by somebody who sees these brands.
     pub async fn names(
         &self,
         schema: Arc<AttributeSchema>,
-    ) -> Result<Arc<Dictionary>, RegistryError> {
-        let (known, met) = self.names.lock().fresh(&schema);
+        brands: &BrandSet,
+    ) -> Result<Arc<RuleNames>, RegistryError> {
+        let (known, met) = self.names.lock().fresh(&schema, brands);
         if let Some(names) = known {
             return Ok(names);
         }
         let begun = Instant::now();
-        let names = Arc::new(Dictionary::read(self.registry(), schema.clone()).await?);
+        let names = RuleNames::load_for(self.registry(), schema.clone(), brands.clone()).await?;
+        let names = Arc::new(names);
         let mut known = self.names.lock();
-        known.fresh(&schema);
+        known.fresh(&schema, brands);
         if known.met == met {
-            known.read = Some((begun, schema, names.clone()));
+            known.read = Some((begun, schema, brands.clone(), names.clone()));
         }
         Ok(names)
     }

@@ -86,6 +86,7 @@ table! {
     "denied"                403 "Use a key that sees the whole installation."
     // What is there.
     "segment_not_at_work"   404 "Enable the segment."
+    "list_not_at_work"      404 "Enable the list, or wait until all of it is there."
     "tag_not_at_work"       409 "Enable the tag; values of one that is given by hand are sent to `/api/v1/tags/{code}/members`."
     "not_found"             404 "It does not exist, or this key may not see it."
     "path_unknown"          404 "All paths are listed at /docs."

@@ -1,5 +1,7 @@
 //! Rules that callers send: checked against the dictionary of their brand, refused with every mistake and its place.
 
+use std::sync::Arc;
+
 use actors::model::BrandId;
 use actors::registry::Reference;
 use cdp::rule::{Plan, RuleError};
@@ -8,6 +10,7 @@ use serde_json::Value;
 
 use crate::app::Shared;
 use crate::error::{ApiError, ErrorDetail};
+use crate::http::Caller;
 
 /// A rule that was checked.
 pub struct CheckedRule {
@@ -23,6 +26,12 @@ pub struct CheckedRule {
 pub async fn names(shared: &Shared, brand: BrandId) -> Result<RuleNames, ApiError> {
     let (_, schema) = shared.attributes(&shared.snapshot()?)?;
     Ok(RuleNames::load(shared.registry(), schema, brand).await?)
+}
+
+/// What rules may name that somebody asks about: all that the caller sees.
+pub async fn names_for(shared: &Shared, caller: &Caller) -> Result<Arc<RuleNames>, ApiError> {
+    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
+    Ok(shared.names(schema, &caller.scope.brands).await?)
 }
 
 /// Checks a rule that stands in `field`. `this`: the segment that it defines.

@@ -11,6 +11,7 @@ use actors::runtime::gate::Limits;
 use axum::Router;
 use axum::middleware::from_fn;
 use pipelines::audience::Audience;
+use pipelines::audience::lists::remove_unfinished;
 use pipelines::dictionary::observed::{Observed, ObservedError};
 use pipelines::effect::Channel;
 use pipelines::effect::erase::Erasing;
@@ -30,9 +31,6 @@ use crate::routes::{self, dead_letters};
 
 /// How often definitions that units have taken are put into force, and those left by a crash are sent.
 const DEFINITIONS_EVERY: Duration = Duration::from_millis(200);
-
-/// Looks at new identifiers, for lists, in one beat: ten keep up with 250,000 new identifiers a second.
-const LIST_PASSES: u32 = 10;
 
 /// A running service.
 pub struct Service {
@@ -127,6 +125,11 @@ impl Service {
             .registry()
             .api_key_ensure_admin(config.admin_key.as_deref(), clock.now())
             .await?;
+        match remove_unfinished(platform.registry(), clock.now()).await {
+            Ok(0) => {}
+            Ok(lists) => tracing::warn!(lists, "lists whose upload had broken off were removed"),
+            Err(error) => tracing::warn!(error = %chain(&error), "unfinished lists stay"),
+        }
         let audience = Audience::start(platform.clone(), platform.history())?;
         let search = Search::start(platform.clone())?;
         let dictionary = Observed::start(platform.clone())?;
@@ -222,7 +225,6 @@ pub fn router(shared: &Shared) -> Router {
 async fn definitions(shared: Shared, mut stopped: watch::Receiver<bool>) {
     let mut beat = tokio::time::interval(DEFINITIONS_EVERY);
     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut lists = shared.platform().list_watch();
     loop {
         tokio::select! {
             _ = beat.tick() => {}
@@ -235,16 +237,6 @@ async fn definitions(shared: Shared, mut stopped: watch::Receiver<bool>) {
         };
         if let Err(error) = done {
             tracing::warn!(error = %chain(&error), "definitions wait");
-        }
-        for _ in 0..LIST_PASSES {
-            match platform.list_watch_pass(&mut lists).await {
-                Ok(Some(_)) => tokio::task::yield_now().await,
-                Ok(None) => break,
-                Err(error) => {
-                    tracing::warn!(error = %chain(&error), "entries of lists wait");
-                    break;
-                }
-            }
         }
     }
 }

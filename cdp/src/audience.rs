@@ -25,6 +25,7 @@ mod engine;
 mod filter;
 mod find;
 mod kernel;
+mod listed;
 mod lists;
 mod live;
 mod people;
@@ -32,7 +33,7 @@ mod query;
 mod series;
 mod store;
 
-pub use engine::{Change, Counted, Distribution, Engine, Memory, NotReady, Previewed};
+pub use engine::{Change, Counted, Distribution, Engine, ListFigures, Memory, NotReady, Previewed};
 pub use live::{Retag, Transition};
 pub use series::Series;
 

@@ -11,6 +11,7 @@ mod backfill;
 pub mod book;
 pub mod changes;
 mod keep;
+pub mod lists;
 mod load;
 pub mod person;
 mod runs;
@@ -30,10 +31,10 @@ use actors::model::{
 use actors::registry::RegistryError;
 use actors::runtime::feed::FeedError;
 use actors::runtime::node::Lagging;
-use cdp::audience::{Distribution, Engine, Memory, NotReady};
+use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady};
 use cdp::rule::{Leaf, Measure, Plan};
 use jiff::tz::TimeZone;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 
 pub use backfill::BackfillState;
@@ -52,8 +53,12 @@ pub struct At {
     pub loaded: bool,
     /// Rows and events of results below this offset are in.
     pub applied: Offset,
+    /// The last round of the thread that took in rows, events and lists.
+    pub looked: u64,
     /// Segments are up to date with results below this offset.
     pub settled: Offset,
+    /// Segments in the engine are up to date with results below this offset; `None`: members are being looked at again.
+    pub counted: Option<Offset>,
     /// And with this instant.
     pub now: Time,
     /// The last record by which changes of segments were told.
@@ -205,6 +210,9 @@ struct Inner {
     threads: usize,
     changes: Arc<Changes>,
     engine: Mutex<Engine>,
+    /// Held by the thread from the first change of a round to the last, so that a question sees whole rounds only and its
+    /// position is exact. Locked before everything else.
+    whole: RwLock<()>,
     /// Events of results below this offset are in the engine. Locked before the engine by whoever needs both.
     applied: Mutex<Applied>,
     book: Mutex<Book>,
@@ -219,6 +227,8 @@ struct Inner {
     shards_loaded: AtomicU16,
     /// Records of changes that wait to be appended.
     waiting: AtomicU64,
+    /// Entries of lists that wait for somebody.
+    entries_waiting: AtomicU64,
 }
 
 #[derive(Default)]
@@ -254,6 +264,11 @@ pub struct SegmentNow {
     pub building: Option<u32>,
     /// The version of a rule whose computing was broken off: the count is of what was at work before.
     pub cancelled: Option<u32>,
+    /// The count is exact as of results below this offset; `None`: members are being looked at again, or it is not computed
+    /// since the start.
+    pub position: Option<Offset>,
+    /// And at this instant.
+    pub at: Time,
 }
 
 /// What a calculated tag is like now.
@@ -282,6 +297,8 @@ pub struct Figures {
     pub memory: Memory,
     /// Records of changes that wait to be appended.
     pub waiting: u64,
+    /// Entries of lists that wait for somebody.
+    pub entries_waiting: u64,
     /// Histories being read.
     pub backfills: Vec<BackfillState>,
 }
@@ -307,6 +324,7 @@ impl Audience {
         let now = platform.clock().now();
         let inner = Arc::new(Inner {
             tail: Tail::new(platform.node().shared().clone()),
+            whole: RwLock::new(()),
             engine: Mutex::new(Engine::new(zone.clone(), now, threads)),
             platform,
             history,
@@ -324,6 +342,7 @@ impl Audience {
             rounds: AtomicU64::new(0),
             shards_loaded: AtomicU16::new(0),
             waiting: AtomicU64::new(0),
+            entries_waiting: AtomicU64::new(0),
         });
         let thread = std::thread::Builder::new()
             .name("audience".into())
@@ -431,18 +450,8 @@ impl Audience {
         })
     }
 
-    /// How the values that `leaf` reads are spread among those who satisfy a rule.
-    pub fn distribution(
-        &self,
-        plan: &Plan,
-        leaf: &Leaf,
-        limit: usize,
-    ) -> Result<Distribution, AudienceError> {
-        let spread = self.distribution_at(plan, leaf, limit)?;
-        Ok(spread.0)
-    }
-
-    /// As [`Audience::distribution`], with the position and the instant at which it is exact.
+    /// How the values that `leaf` reads are spread among those who satisfy a rule, with the position and the instant at which
+    /// that is exact.
     pub fn distribution_at(
         &self,
         plan: &Plan,
@@ -456,10 +465,12 @@ impl Audience {
         })
     }
 
-    /// How many are in exactly which of some rules: see [`Engine::overlap`]. Also the position at which that is exact.
-    pub fn overlap(&self, plans: &[&Plan]) -> Result<(Vec<u64>, Offset), AudienceError> {
+    /// How many are in exactly which of some rules: see [`Engine::overlap`]. Also the position and the instant at which that
+    /// is exact.
+    pub fn overlap(&self, plans: &[&Plan]) -> Result<(Vec<u64>, Offset, Time), AudienceError> {
         self.ask(plans, |engine, now, position| {
-            Ok((engine.overlap(plans, now)?, position))
+            let counts = engine.overlap(plans, now)?;
+            Ok((counts, position, engine.now()))
         })
     }
 
@@ -485,6 +496,7 @@ impl Audience {
     pub fn segment(&self, segment: SegmentId) -> Result<SegmentNow, AudienceError> {
         self.ready()?;
         let cancelled = self.kept(segment).filter(|kept| kept.cancelled);
+        let _whole = self.inner.whole.read();
         let engine = self.inner.engine.lock();
         let key = segment.to_string();
         let (version, building) = engine
@@ -495,6 +507,8 @@ impl Audience {
             version,
             building,
             cancelled: cancelled.map(|kept| kept.version),
+            position: self.at().counted.filter(|_| version.is_some()),
+            at: engine.now(),
         })
     }
 
@@ -598,8 +612,30 @@ impl Audience {
             members: engine.universe(),
             memory: engine.memory(),
             waiting: self.inner.waiting.load(Ordering::Relaxed),
+            entries_waiting: self.inner.entries_waiting.load(Ordering::Relaxed),
             backfills: self.inner.backfills.states(),
         }
+    }
+
+    /// Waits until what the registry holds now is at work: lists, names. Answers whether it is.
+    pub async fn looked(&self, limit: Duration) -> bool {
+        let round = 1 + self.inner.rounds.load(Ordering::Acquire);
+        let mut at = self.inner.at.subscribe();
+        let seen = at.wait_for(|at| at.loaded && at.looked >= round);
+        self.look();
+        tokio::time::timeout(limit, seen).await.is_ok()
+    }
+
+    /// What has become of the entries of a list, and the position at which that is exact. `None`: it is not at work.
+    pub fn list(&self, list: i64) -> Result<Option<(ListFigures, Offset)>, AudienceError> {
+        self.ready()?;
+        if !self.inner.book.lock().lists.contains_key(&list) {
+            return Ok(None);
+        }
+        let _whole = self.inner.whole.read();
+        let engine = self.inner.engine.lock();
+        let figures = engine.list_figures(&list.to_string());
+        Ok(figures.map(|figures| (figures, self.at().applied)))
     }
 
     fn ready(&self) -> Result<(), AudienceError> {
@@ -631,6 +667,7 @@ impl Audience {
     ) -> Result<T, AudienceError> {
         self.ready()?;
         let answer = loop {
+            let _whole = self.inner.whole.read();
             let mut engine = self.inner.engine.lock();
             let position = self.at().applied;
             // Not before what the thread has seen: a clock that was set back is the thread's to follow.

@@ -1,9 +1,9 @@
 //! The dictionary that rules are checked against: attributes, tags, segments and lists that a brand may use. And the kinds
-//! of resources that rules refer to.
+//! of resources that rules refer to. There is this one only: a rule that counts can be saved, and the other way round.
 
 pub mod observed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors::model::{BrandId, BrandSet, FieldClass, Scope};
@@ -34,13 +34,16 @@ pub const ATTRIBUTE_NAME: ResourceKind = ResourceKind {
     unique_name: true,
 };
 
-/// What rules of one brand may name.
+/// What rules may name.
 pub struct RuleNames {
     schema: Arc<AttributeSchema>,
-    brand: BrandId,
+    /// Whose names: these brands' and the group's.
+    scope: Scope,
     tags: BTreeMap<String, Known>,
     segments: BTreeMap<String, Vec<Box<str>>>,
-    lists: BTreeMap<String, ()>,
+    lists: BTreeSet<String>,
+    /// Rules were checked when they were saved: types count, nothing is unknown.
+    stored: bool,
 }
 
 impl RuleNames {
@@ -50,8 +53,17 @@ impl RuleNames {
         schema: Arc<AttributeSchema>,
         brand: BrandId,
     ) -> Result<RuleNames, RegistryError> {
+        RuleNames::load_for(registry, schema, BrandSet::Only(vec![brand])).await
+    }
+
+    /// Everything that rules may name which are asked by somebody who sees these brands.
+    pub async fn load_for(
+        registry: &Registry,
+        schema: Arc<AttributeSchema>,
+        brands: BrandSet,
+    ) -> Result<RuleNames, RegistryError> {
         let scope = Scope {
-            brands: BrandSet::Only(vec![brand]),
+            brands,
             fields: FieldClass::P3,
         };
         let tags = registry.resource_all(&scope, TAG).await?;
@@ -59,20 +71,30 @@ impl RuleNames {
         let lists = registry.resource_all(&scope, LIST).await?;
         Ok(RuleNames {
             schema,
-            brand,
-            tags: tags
-                .into_iter()
-                .map(|tag| (tag.code.clone(), tag_type(&tag)))
-                .collect(),
+            scope,
+            tags: typed(&tags),
             segments: segments
                 .into_iter()
                 .map(|segment| (segment.id.to_string(), named(&segment)))
                 .collect(),
-            lists: lists
-                .into_iter()
-                .map(|list| (list.id.to_string(), ()))
-                .collect(),
+            lists: lists.into_iter().map(|list| list.id.to_string()).collect(),
+            stored: false,
         })
+    }
+
+    /// For rules that were checked when they were saved.
+    pub fn stored(schema: Arc<AttributeSchema>, tags: &[Item], segments: &[Item]) -> RuleNames {
+        RuleNames {
+            schema,
+            scope: Scope::installation(),
+            tags: typed(tags),
+            // Cycles are refused where segments are saved.
+            segments: (segments.iter())
+                .map(|segment| (segment.id.to_string(), Vec::new()))
+                .collect(),
+            lists: BTreeSet::new(),
+            stored: true,
+        }
     }
 
     /// Checks a rule, in JSON or as text, and makes it a plan. `this`: the segment that it defines, to find cycles.
@@ -125,18 +147,31 @@ fn named(segment: &Item) -> Vec<Box<str>> {
     rule.map(|rule| rule.segments()).unwrap_or_default()
 }
 
+fn typed(tags: &[Item]) -> BTreeMap<String, Known> {
+    (tags.iter())
+        .map(|tag| (tag.code.clone(), tag_type(tag)))
+        .collect()
+}
+
+impl RuleNames {
+    fn unknown(&self) -> Known {
+        match self.stored {
+            true => Known::Seen,
+            false => Known::Unknown,
+        }
+    }
+}
+
 impl Names for RuleNames {
     fn attribute(&self, name: &str) -> Known {
         match self.schema.get(name) {
-            Some(found) if found.brand == BrandId(0) || found.brand == self.brand => {
-                Known::Typed(found.kind)
-            }
-            _ => Known::Unknown,
+            Some(found) if self.scope.sees(found.brand) => Known::Typed(found.kind),
+            _ => self.unknown(),
         }
     }
 
     fn tag(&self, code: &str) -> Known {
-        self.tags.get(code).copied().unwrap_or(Known::Unknown)
+        self.tags.get(code).copied().unwrap_or(self.unknown())
     }
 
     fn segment(&self, id: &str) -> Option<Vec<Box<str>>> {
@@ -144,18 +179,17 @@ impl Names for RuleNames {
     }
 
     fn list(&self, id: &str) -> bool {
-        self.lists.contains_key(id)
+        self.stored || self.lists.contains(id)
     }
 
     fn place(&self, of: &str) -> bool {
-        places().contains(&of)
+        self.stored || places().contains(&of)
     }
 
     fn attribute_names(&self) -> Vec<&str> {
-        let mine = |brand: BrandId| brand == BrandId(0) || brand == self.brand;
         self.schema
             .iter()
-            .filter(|attribute| mine(attribute.brand))
+            .filter(|attribute| self.scope.sees(attribute.brand))
             .map(|attribute| &*attribute.name)
             .collect()
     }

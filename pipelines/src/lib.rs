@@ -11,7 +11,6 @@ pub mod effect;
 pub mod jobs;
 pub mod lake;
 pub mod layout;
-pub mod lists;
 pub mod machines;
 pub mod offline;
 pub mod platform;

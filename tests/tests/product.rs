@@ -10,6 +10,7 @@ mod faults;
 mod files;
 mod fuzz;
 mod lake;
+mod lists;
 mod members;
 mod orders;
 mod power_cut;

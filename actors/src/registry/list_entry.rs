@@ -21,7 +21,12 @@ pub struct ListEntry {
     pub print: Print,
     /// The identifier's number, once somebody has it.
     pub ident: Option<IdentNo>,
+    /// Where it stood first in what was uploaded, from 1: what tells people which one it is. 0: not kept.
+    pub line: u32,
 }
+
+/// An entry that waits, by the order of [`Registry::list_entry_waiting_page`].
+pub type Waiting = (u32, Print);
 
 /// Rows of one statement: SQLite takes 32,766 values, and larger statements are not faster.
 const ROWS: usize = 500;
@@ -74,17 +79,18 @@ impl Registry {
             let mut added = Vec::with_capacity(entries.len());
             for rows in entries.chunks(ROWS) {
                 let places: Vec<String> = (0..rows.len())
-                    .map(|at| format!("($1, ${}, ${})", at * 2 + 2, at * 2 + 3))
+                    .map(|at| format!("($1, ${}, ${}, ${})", at * 3 + 2, at * 3 + 3, at * 3 + 4))
                     .collect();
                 let sql = format!(
-                    "INSERT INTO list_entries (list, print, ident) VALUES {} ON CONFLICT DO NOTHING RETURNING print",
+                    "INSERT INTO list_entries (list, print, ident, line) VALUES {} ON CONFLICT DO NOTHING RETURNING print",
                     places.join(", ")
                 );
                 let mut query = sqlx::query(AssertSqlSafe(sql)).bind(list);
                 for row in rows {
                     query = query
-                        .bind(data_encoding::HEXLOWER.encode(&row.print))
-                        .bind(row.ident.map_or(UNKNOWN, |ident| i64::from(ident.0)));
+                        .bind(hex(&row.print))
+                        .bind(row.ident.map_or(UNKNOWN, |ident| i64::from(ident.0)))
+                        .bind(i64::from(row.line));
                 }
                 for row in &query.fetch_all(&mut *tx).await? {
                     added.push(print_of(row)?);
@@ -101,11 +107,9 @@ impl Registry {
         after: Option<Print>,
         limit: u32,
     ) -> Result<Vec<ListEntry>, RegistryError> {
-        let after = after.map_or(String::new(), |print| {
-            data_encoding::HEXLOWER.encode(&print)
-        });
+        let after = after.map_or(String::new(), |print| hex(&print));
         let rows = sqlx::query(
-            "SELECT print, ident FROM list_entries WHERE list = $1 AND print > $2 ORDER BY print LIMIT $3",
+            "SELECT print, ident, line FROM list_entries WHERE list = $1 AND print > $2 ORDER BY print LIMIT $3",
         )
         .bind(list)
         .bind(after)
@@ -118,76 +122,162 @@ impl Registry {
                 Ok(ListEntry {
                     print: print_of(row)?,
                     ident: ident.ok().map(IdentNo),
+                    line: line_of(row)?,
                 })
             })
             .collect()
     }
 
-    /// Somebody has this identifier now: entries of all lists that waited for it learn its number. Answers those lists.
-    pub async fn list_entry_found(
+    /// Entries of a list that wait for somebody, in the order of the upload, behind `after`.
+    pub async fn list_entry_waiting_page(
         &self,
-        print: Print,
-        ident: IdentNo,
-    ) -> Result<Vec<i64>, RegistryError> {
-        let print = data_encoding::HEXLOWER.encode(&print);
-        transaction!(&self.db, tx => {
-            let rows = sqlx::query("SELECT list FROM list_entries WHERE print = $1 AND ident = $2")
-                .bind(&*print)
-                .bind(UNKNOWN)
-                .fetch_all(&mut *tx)
-                .await?;
-            sqlx::query("UPDATE list_entries SET ident = $2 WHERE print = $1")
-                .bind(&*print)
-                .bind(i64::from(ident.0))
-                .execute(&mut *tx)
-                .await?;
-            rows.iter()
-                .map(|row| row.try_get("list"))
-                .collect::<Result<Vec<i64>, _>>()?
-        })
-    }
-
-    /// Fingerprints that wait for somebody, in any list, behind `after`.
-    pub async fn list_entry_waiting(
-        &self,
-        after: Option<Print>,
+        list: i64,
+        after: Option<Waiting>,
         limit: u32,
-    ) -> Result<Vec<Print>, RegistryError> {
-        let after = after.map_or(String::new(), |print| {
-            data_encoding::HEXLOWER.encode(&print)
+    ) -> Result<Vec<Waiting>, RegistryError> {
+        let (line, print) = after.map_or((-1, String::new()), |(line, print)| {
+            (i64::from(line), hex(&print))
         });
         let rows = sqlx::query(
-            "SELECT DISTINCT print FROM list_entries WHERE ident = $1 AND print > $2 ORDER BY print LIMIT $3",
+            "SELECT line, print FROM list_entries WHERE list = $1 AND ident = -1 \
+             AND (line > $2 OR (line = $2 AND print > $3)) ORDER BY line, print LIMIT $4",
         )
-        .bind(UNKNOWN)
-        .bind(after)
+        .bind(list)
+        .bind(line)
+        .bind(print)
         .bind(i64::from(limit))
         .fetch_all(&self.db.reader)
         .await?;
-        rows.iter().map(print_of).collect()
+        rows.iter()
+            .map(|row| Ok((line_of(row)?, print_of(row)?)))
+            .collect()
     }
 
-    /// Forgets an identifier in all lists: its owner was erased.
-    pub async fn list_entry_forget(&self, print: Print) -> Result<u64, RegistryError> {
-        let print = data_encoding::HEXLOWER.encode(&print);
+    /// Somebody has these identifiers now: entries of all lists that waited for them learn their numbers. Answers the lists.
+    pub async fn list_entry_found(
+        &self,
+        found: &[(Print, IdentNo)],
+    ) -> Result<Vec<(i64, IdentNo)>, RegistryError> {
         transaction!(&self.db, tx => {
-            sqlx::query("DELETE FROM list_entries WHERE print = $1")
-                .bind(&*print)
-                .execute(&mut *tx)
-                .await?
-                .rows_affected()
+            let mut lists = Vec::new();
+            for (print, ident) in found {
+                let rows = sqlx::query(
+                    "UPDATE list_entries SET ident = $2 WHERE print = $1 AND ident = -1 RETURNING list",
+                )
+                .bind(hex(print))
+                .bind(i64::from(ident.0))
+                .fetch_all(&mut *tx)
+                .await?;
+                for row in &rows {
+                    lists.push((row.try_get("list")?, *ident));
+                }
+            }
+            lists
+        })
+    }
+
+    /// Which of `lists` have an entry for one of these identifiers.
+    pub async fn list_entry_lists(
+        &self,
+        prints: &[Print],
+        lists: &[i64],
+    ) -> Result<Vec<i64>, RegistryError> {
+        let mut found = Vec::new();
+        for list in lists {
+            for prints in prints.chunks(ROWS) {
+                let places: Vec<String> =
+                    (0..prints.len()).map(|at| format!("${}", at + 2)).collect();
+                let sql = format!(
+                    "SELECT print FROM list_entries WHERE list = $1 AND print IN ({}) LIMIT 1",
+                    places.join(", ")
+                );
+                let mut query = sqlx::query(AssertSqlSafe(sql)).bind(list);
+                for print in prints {
+                    query = query.bind(hex(print));
+                }
+                if query.fetch_optional(&self.db.reader).await?.is_some() {
+                    found.push(*list);
+                    break;
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// Forgets identifiers in all lists: their owner was erased.
+    pub async fn list_entry_forget(&self, idents: &[IdentNo]) -> Result<u64, RegistryError> {
+        transaction!(&self.db, tx => {
+            let mut gone = 0;
+            for ident in idents {
+                gone += sqlx::query("DELETE FROM list_entries WHERE ident = $1")
+                    .bind(i64::from(ident.0))
+                    .execute(&mut *tx)
+                    .await?
+                    .rows_affected();
+            }
+            gone
         })
     }
 
     /// Removes all entries of a list.
     pub async fn list_entry_clear(&self, list: i64) -> Result<(), RegistryError> {
         transaction!(&self.db, tx => {
-            sqlx::query("DELETE FROM list_entries WHERE list = $1")
+            for sql in [
+                "DELETE FROM list_entries WHERE list = $1",
+                "DELETE FROM list_looked WHERE list = $1",
+            ] {
+                sqlx::query(sql).bind(list).execute(&mut *tx).await?;
+            }
+        })
+    }
+
+    /// An upload begins: identifiers below `ident` are looked up while its entries are kept.
+    pub async fn list_looked_begin(&self, list: i64, ident: u32) -> Result<(), RegistryError> {
+        transaction!(&self.db, tx => {
+            sqlx::query("INSERT INTO list_looked (list, ident) VALUES ($1, $2) ON CONFLICT DO NOTHING")
                 .bind(list)
+                .bind(i64::from(ident))
                 .execute(&mut *tx)
                 .await?;
         })
     }
+
+    /// Entries of these lists that wait were held against all identifiers below `ident`.
+    pub async fn list_looked_advance(
+        &self,
+        lists: &[i64],
+        ident: u32,
+    ) -> Result<(), RegistryError> {
+        transaction!(&self.db, tx => {
+            for list in lists {
+                sqlx::query("UPDATE list_looked SET ident = $2 WHERE list = $1 AND ident < $2")
+                    .bind(list)
+                    .bind(i64::from(ident))
+                    .execute(&mut *tx)
+                    .await?;
+            }
+        })
+    }
+
+    /// Entries of a list that wait were held against all identifiers below this one.
+    pub async fn list_looked(&self, list: i64) -> Result<u32, RegistryError> {
+        let row = sqlx::query("SELECT ident FROM list_looked WHERE list = $1")
+            .bind(list)
+            .fetch_optional(&self.db.reader)
+            .await?;
+        match row {
+            Some(row) => super::db_u32(row.try_get("ident")?),
+            None => Ok(0),
+        }
+    }
+}
+
+fn hex(print: &Print) -> String {
+    data_encoding::HEXLOWER.encode(print)
+}
+
+fn line_of(row: &AnyRow) -> Result<u32, RegistryError> {
+    super::db_u32(row.try_get("line")?)
 }
 
 fn print_of(row: &AnyRow) -> Result<Print, RegistryError> {

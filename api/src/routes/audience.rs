@@ -8,7 +8,7 @@ mod person;
 mod preview;
 mod segment;
 
-use actors::model::BrandSet;
+use actors::model::{BrandSet, Offset};
 use axum::Json;
 use axum::extract::State;
 use cdp::rule::Plan;
@@ -17,9 +17,10 @@ use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::app::{App, Shared};
+use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission, Routes, Segment, doc};
+use crate::names;
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
@@ -62,6 +63,8 @@ pub struct AudienceAnswer {
     pub memory_bytes: usize,
     /// Records of entering and leaving that wait to be appended.
     pub waiting: u64,
+    /// Entries of uploaded lists that nobody has yet.
+    pub list_entries_waiting: u64,
     /// Histories being read.
     pub backfills: Vec<BackfillAnswer>,
 }
@@ -103,6 +106,7 @@ async fn figures(
         members: figures.members,
         memory_bytes: figures.memory.total(),
         waiting: figures.waiting,
+        list_entries_waiting: figures.entries_waiting,
         backfills: figures.backfills.into_iter().map(Into::into).collect(),
     }))
 }
@@ -118,6 +122,19 @@ async fn cancel(
     }
 }
 
+/// Positions of the logs at which an answer is exact.
+#[derive(Debug, Clone, Copy, Serialize, ToSchema)]
+pub struct PositionsAnswer {
+    /// Rows and events of results below this offset count, and no others.
+    pub results: u64,
+}
+
+impl From<Offset> for PositionsAnswer {
+    fn from(at: Offset) -> PositionsAnswer {
+        PositionsAnswer { results: at.0 }
+    }
+}
+
 /// Counts are over all members: a key that sees some brands only would learn of others'.
 pub fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
     match caller.scope.brands {
@@ -129,15 +146,8 @@ pub fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
     }
 }
 
-/// A rule as it came, in JSON or as text, checked and made a plan.
-pub async fn compile(shared: &App, rule: &Value) -> Result<Plan, ApiError> {
-    let (_, schema) = shared.attributes(&shared.snapshot()?)?;
-    let names = shared.names(schema).await?;
-    names.compile(rule).map_err(|errors| {
-        let texts: Vec<String> = errors
-            .iter()
-            .map(|it| format!("{}: {it}", it.code))
-            .collect();
-        ApiError::new("rule_invalid", texts.join("; ")).field("rule")
-    })
+/// A rule as it came, in JSON or as text, checked as it is when a segment is saved, and made a plan.
+pub async fn compile(shared: &Shared, caller: &Caller, rule: &Value) -> Result<Plan, ApiError> {
+    let names = names::names_for(shared, caller).await?;
+    Ok(names::check(&names, "rule", rule, None)?.plan)
 }

@@ -4,6 +4,9 @@
 //! `loading` until all of it is there; a JSON list of some hundred thousand fits one request, a file streams in.
 
 mod load;
+mod report;
+
+use std::time::Duration;
 
 use actors::machine::Rows;
 use actors::model::{BrandSet, MemberId, MemberNo};
@@ -58,6 +61,7 @@ pub fn routes() -> Routes {
                 .answers::<Page<EntryView>>()
                 .reads(),
         )
+        .and(report::routes(tag))
 }
 
 /// Lists.
@@ -70,10 +74,19 @@ pub struct ListBody {
     /// Different entries.
     #[serde(default)]
     pub entries: u64,
-    /// How many of them meant somebody when they were uploaded.
+    /// How many of them meant somebody when they were uploaded; `…/report` says how many do today.
     #[serde(default)]
     pub matched: u64,
+    /// Entries that stood there twice.
+    #[serde(default)]
+    pub duplicates: u64,
+    /// Entries that are no identifiers and were left out.
+    #[serde(default)]
+    pub invalid: u64,
 }
+
+/// How long an upload waits for the list to be at work.
+const AT_WORK_WAIT: Duration = Duration::from_secs(2);
 
 impl Resource for List {
     type Body = ListBody;
@@ -85,7 +98,7 @@ impl Resource for List {
     const WRITE: Permission = Permission::ListsWrite;
     const STATES: &'static [&'static str] = &["loading", "enabled", "disabled"];
     const STATE: &'static str = "loading";
-    const OWN_FIELDS: &'static [&'static str] = &["entries", "matched"];
+    const OWN_FIELDS: &'static [&'static str] = &["entries", "matched", "duplicates", "invalid"];
     const CREATABLE: bool = false;
 
     async fn check(
@@ -160,8 +173,11 @@ async fn create(
     let (item, new) = begin(&shared, &caller, input.name, input.brand, fields).await?;
     let mut loader = Loader::new(&shared, &caller, item.id, None).await?;
     let loaded = async {
-        for chunk in input.members.chunks(load::CHUNK) {
-            loader.add(chunk.to_vec()).await?;
+        let mut sent = (1u32..).zip(input.members).peekable();
+        while sent.peek().is_some() {
+            loader
+                .add(sent.by_ref().take(load::CHUNK).collect())
+                .await?;
         }
         Ok(())
     };
@@ -222,6 +238,8 @@ async fn finish(
     let body = ListBody {
         entries: report.entries,
         matched: report.matched,
+        duplicates: report.duplicates,
+        invalid: report.invalid_count,
     };
     new.body = serde_json::to_string(&body).expect("a body is plain JSON");
     new.state = "enabled".to_owned();
@@ -230,6 +248,8 @@ async fn finish(
         .resource_update(author, LIST, item.id, None, &change)
         .await?;
     let token = note_item(shared, &item).await;
+    // Whoever counts next counts with it; a large one may take longer, and is at work a moment later.
+    shared.audience().looked(AT_WORK_WAIT).await;
     let made = ListMade {
         list: answer::<List>(&item)?,
         report,

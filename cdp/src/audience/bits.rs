@@ -226,6 +226,21 @@ impl Set {
         self.parts.len()
     }
 
+    /// How many ordinals are in both.
+    pub fn both(&self, other: &Set) -> u64 {
+        let mut count = 0;
+        let (mut mine, mut out) = (new_words(), new_words());
+        for block in 0..self.parts.len() {
+            if let (Some(a), Some(b)) = (self.part(block), other.part(block)) {
+                mine.fill(0);
+                a.or_into(&mut mine);
+                super::query::of_part(b, &mine, &mut out);
+                count += u64::from(super::kernel::count(&out));
+            }
+        }
+        count
+    }
+
     /// Shows each ordinal that is in one of the two only, and whether it is in `new`; ascending.
     pub fn diff(&self, new: &Set, mut each: impl FnMut(u32, bool)) {
         let none = Part::default();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use actors::model::{IdentNo, MemberNo, Place, Position, Time};
 use jiff::tz::TimeZone;
 
-pub use answer::{Counted, Distribution, Memory, Previewed};
+pub use answer::{Counted, Distribution, ListFigures, Memory, Previewed};
 pub use prepare::NotReady;
 
 use super::column::Column;
@@ -81,8 +81,15 @@ pub enum Change<'a> {
     List {
         /// Its id.
         list: &'a str,
-        /// Who is in it.
-        members: &'a [MemberNo],
+        /// Its entries: whoever has one of them is in it, today or later.
+        fragments: &'a [IdentNo],
+    },
+    /// An entry of an uploaded list, beside those that it has.
+    Listed {
+        /// The list's id.
+        list: &'a str,
+        /// The entry.
+        fragment: IdentNo,
     },
     /// A fragment is erased: its events are forgotten.
     Forget {
@@ -208,14 +215,18 @@ impl Engine {
                 let derived = self.by_place.get(of).cloned().unwrap_or_default();
                 self.touch(&derived, member);
             }
-            Change::List { list, members } => {
-                members.iter().for_each(|member| self.grow(*member));
-                let new = members.iter().map(|member| member.0).collect();
-                let set = self.store.lists.entry(list.into()).or_default();
+            Change::List { list, fragments } => {
                 let input = Input::List(list.into());
-                let segments = &mut self.segments;
-                set.diff(&new, |ordinal, _| segments.mark(&input, ordinal));
-                *set = new;
+                let (people, segments) = (&self.store.people, &mut self.segments);
+                let listed = self.store.lists.entry(list.into()).or_default();
+                let fragments = fragments.iter().copied();
+                listed.replace(people, fragments, |member| segments.mark(&input, member));
+            }
+            Change::Listed { list, fragment } => {
+                let listed = self.store.lists.entry(list.into()).or_default();
+                if let Some(member) = listed.insert(&self.store.people, fragment) {
+                    self.segments.mark(&Input::List(list.into()), member.0);
+                }
             }
             Change::Forget { fragment } => self.forget(fragment),
         }
@@ -235,6 +246,11 @@ impl Engine {
             derived.sort_unstable();
             derived.dedup();
             self.touch(&derived, changed);
+            for (list, listed) in &mut self.store.lists {
+                if listed.look(&self.store.people, changed) {
+                    self.segments.mark(&Input::List(list.clone()), changed.0);
+                }
+            }
         }
         if self.store.people.universe.put(member.0, counts) {
             self.segments.mark_everywhere(member.0);
@@ -326,6 +342,11 @@ impl Engine {
             .places
             .values_mut()
             .for_each(|places| places.forget(fragment));
+        for (list, listed) in &mut self.store.lists {
+            if let Some(member) = listed.remove(&self.store.people, fragment) {
+                self.segments.mark(&Input::List(list.clone()), member.0);
+            }
+        }
         if let Some(member) = self.store.people.member_of(fragment) {
             let all: Vec<usize> = (0..self.derived.len()).collect();
             self.touch(&all, member);
@@ -469,6 +490,11 @@ impl Engine {
     pub fn segment_give_up(&mut self, id: &str) -> bool {
         let live = self.segments.by_id.get_mut(id);
         live.is_some_and(|live| live.next.take().is_some())
+    }
+
+    /// The member that a fragment belongs to.
+    pub fn member_of(&self, fragment: IdentNo) -> Option<MemberNo> {
+        self.store.people.member_of(fragment)
     }
 
     /// Whether a member is in a segment, as of the last transitions. `None`: no such segment, or not computed yet.

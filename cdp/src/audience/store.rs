@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use actors::model::{IdentNo, MemberNo, Place, Position, Time};
 use jiff::tz::TimeZone;
 
-use super::bits::Set;
 use super::blobs::Blobs;
 use super::column::Column;
 use super::days::Days;
+use super::listed::Listed;
 use super::people::People;
 use super::series::{Series, in_order};
 use crate::rule::Hit;
@@ -21,7 +21,7 @@ pub(crate) struct Store {
     pub people: People,
     pub attributes: BTreeMap<Box<str>, Column>,
     pub tags: BTreeMap<Box<str>, Column>,
-    pub lists: BTreeMap<Box<str>, Set>,
+    pub lists: BTreeMap<Box<str>, Listed>,
     /// Measures; they are never taken away, so numbers stay.
     pub series: Vec<Series>,
     /// Places by name.

@@ -1,19 +1,20 @@
 //! What people have defined, as the audience needs it: rules checked into plans, codes of tags.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::machine::{Rows, RowsError};
 use actors::model::{BrandId, PartitionId, Scope, SegmentId, TagId, Time};
 use actors::registry::{Item, Registry, RegistryError, ResourceKind};
-use cdp::definition::{AttributeSchema, AttributeType, Basic, Definition, DefinitionKind};
+use cdp::definition::{AttributeSchema, Definition, DefinitionKind};
 use cdp::profile::row;
-use cdp::rule::{Known, Names, Plan, Rule, RuleError, check};
+use cdp::rule::{Plan, Rule, check};
 use cdp::tag::{TagDefinition, TagPlan, Update};
 use jiff::tz::TimeZone;
 
+use super::lists::ListBook;
 use super::load::TagCodes;
-use super::person::places;
+use crate::dictionary::RuleNames;
 
 /// Segments, referred to by number.
 pub const SEGMENT: ResourceKind = ResourceKind {
@@ -108,8 +109,8 @@ pub struct Book {
     pub tags: TagCodes,
     /// Tags to calculate, by number.
     pub calculated: BTreeMap<TagId, KeptTag>,
-    /// Ids of uploaded lists.
-    pub lists: Vec<Box<str>>,
+    /// Uploaded lists at work, and the version of their entries.
+    pub lists: ListBook,
 }
 
 /// The attribute schema in force in rows.
@@ -153,12 +154,12 @@ impl Book {
             segments: BTreeMap::new(),
             tags: BTreeMap::new(),
             calculated: BTreeMap::new(),
-            lists: lists
-                .iter()
-                .map(|list| list.id.to_string().into())
+            lists: (lists.iter())
+                .filter(|list| list.state == ENABLED)
+                .map(|list| (list.id, list.body_version))
                 .collect(),
         };
-        let names = Dictionary::of(schema.clone(), &tags, &segments, &lists, false);
+        let names = RuleNames::stored(schema.clone(), &tags, &segments);
         for item in segments.iter().filter(|item| item.state == ENABLED) {
             if let Some(kept) = kept(item, &names, old) {
                 book.segments.insert(kept.id, kept);
@@ -186,7 +187,7 @@ fn number(item: &Item) -> u32 {
     u32::try_from(item.id).unwrap_or_default()
 }
 
-fn kept(item: &Item, names: &Dictionary, old: &Book) -> Option<Kept> {
+fn kept(item: &Item, names: &RuleNames, old: &Book) -> Option<Kept> {
     let id = SegmentId(number(item));
     let version = u32::try_from(item.body_version).unwrap_or(u32::MAX);
     let known = old.segments.get(&id).filter(|it| it.version == version);
@@ -225,7 +226,7 @@ enum TagState {
     Off,
 }
 
-fn kept_tag(item: &Item, names: &Dictionary, zone: &TimeZone, old: &Book) -> TagState {
+fn kept_tag(item: &Item, names: &RuleNames, zone: &TimeZone, old: &Book) -> TagState {
     let id = TagId(number(item));
     let version = u32::try_from(item.body_version).unwrap_or(u32::MAX);
     let unreadable = |error: String| {
@@ -268,7 +269,7 @@ fn kept_tag(item: &Item, names: &Dictionary, zone: &TimeZone, old: &Book) -> Tag
     }))
 }
 
-fn plan(body: &str, id: &str, names: &Dictionary) -> Result<Plan, String> {
+fn plan(body: &str, id: &str, names: &RuleNames) -> Result<Plan, String> {
     let body: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let rule = Rule::from_json(&body["rule"].to_string()).map_err(|errors| first(&errors))?;
     check(&rule, names, Some(id)).map_err(|errors| first(&errors))
@@ -279,121 +280,9 @@ fn first(errors: &[cdp::rule::RuleError]) -> String {
     error.map_or_else(String::new, |error| format!("{}: {error}", error.code))
 }
 
-/// Names that rules may use.
-pub struct Dictionary {
-    schema: Arc<AttributeSchema>,
-    tags: BTreeMap<Box<str>, Known>,
-    segments: BTreeSet<Box<str>>,
-    lists: BTreeSet<Box<str>>,
-    /// What is not defined is refused. Otherwise the rule was checked when it was saved: types count, nothing is unknown.
-    strict: bool,
-}
-
-impl Dictionary {
-    fn of(
-        schema: Arc<AttributeSchema>,
-        tags: &[Item],
-        segments: &[Item],
-        lists: &[Item],
-        strict: bool,
-    ) -> Dictionary {
-        let ids = |items: &[Item]| items.iter().map(|it| it.id.to_string().into()).collect();
-        Dictionary {
-            schema,
-            tags: (tags.iter())
-                .map(|tag| (tag.code.as_str().into(), tag_type(tag)))
-                .collect(),
-            segments: ids(segments),
-            lists: ids(lists),
-            strict,
-        }
-    }
-
-    /// Everything that is defined, for rules that are being written.
-    pub async fn read(
-        registry: &Registry,
-        schema: Arc<AttributeSchema>,
-    ) -> Result<Dictionary, RegistryError> {
-        let scope = Scope::installation();
-        let tags = registry.resource_all(&scope, TAG).await?;
-        let lists = registry.resource_all(&scope, LIST).await?;
-        let segments = registry.resource_all(&scope, SEGMENT).await?;
-        Ok(Dictionary::of(schema, &tags, &segments, &lists, true))
-    }
-
-    /// A rule in JSON, or its text form, as a plan.
-    pub fn compile(&self, rule: &serde_json::Value) -> Result<Plan, Vec<RuleError>> {
-        let rule = match rule {
-            serde_json::Value::String(text) => {
-                Rule::from_text(text).map_err(|error| vec![error])?
-            }
-            other => Rule::from_json(&other.to_string())?,
-        };
-        check(&rule, self, None)
-    }
-}
-
-/// The type that constants of a tag's conditions have.
-fn tag_type(tag: &Item) -> Known {
-    let body: serde_json::Value = serde_json::from_str(&tag.body).unwrap_or_default();
-    let (basic, list) = match body["value_type"].as_str() {
-        Some("number") => (Basic::Number, false),
-        Some("date") => (Basic::Date, false),
-        Some("bool") => (Basic::Bool, false),
-        Some("multi") => (Basic::Text, true),
-        Some("enum" | "text") => (Basic::Text, false),
-        _ => return Known::Seen,
-    };
-    Known::Typed(AttributeType { basic, list })
-}
-
-impl Names for Dictionary {
-    fn attribute(&self, name: &str) -> Known {
-        match self.schema.get(name) {
-            Some(attribute) => Known::Typed(attribute.kind),
-            None if self.strict && self.schema.strict => Known::Unknown,
-            None => Known::Seen,
-        }
-    }
-
-    fn tag(&self, code: &str) -> Known {
-        match self.tags.get(code) {
-            Some(known) => *known,
-            None if self.strict => Known::Unknown,
-            None => Known::Seen,
-        }
-    }
-
-    fn segment(&self, id: &str) -> Option<Vec<Box<str>>> {
-        // Cycles are refused where segments are saved.
-        self.segments.contains(id).then(Vec::new)
-    }
-
-    fn list(&self, id: &str) -> bool {
-        !self.strict || self.lists.contains(id)
-    }
-
-    fn place(&self, of: &str) -> bool {
-        places().contains(&of) || of == "address"
-    }
-
-    fn attribute_names(&self) -> Vec<&str> {
-        let attributes = self.schema.iter();
-        attributes.map(|attribute| &*attribute.name).collect()
-    }
-
-    fn tag_codes(&self) -> Vec<&str> {
-        self.tags.keys().map(|code| &**code).collect()
-    }
-
-    fn place_names(&self) -> Vec<&str> {
-        places().to_vec()
-    }
-}
-
 /// A rule that stands alone, for tests.
 #[cfg(test)]
 pub(super) fn compile(rule: &str, schema: &AttributeSchema) -> Result<Plan, String> {
-    let names = Dictionary::of(Arc::new(schema.clone()), &[], &[], &[], false);
+    let names = RuleNames::stored(Arc::new(schema.clone()), &[], &[]);
     plan(&format!(r#"{{"rule":{rule}}}"#), "0", &names)
 }

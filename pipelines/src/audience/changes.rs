@@ -93,6 +93,15 @@ impl Changes {
         }
     }
 
+    /// Takes a list back that could not be looked at.
+    pub fn give_back(&self, changed: Changed) {
+        let mut noted = self.noted.lock();
+        noted.everybody |= changed.everybody;
+        if !noted.everybody {
+            noted.members.extend(changed.members);
+        }
+    }
+
     /// Makes [`Changes::wait`] return.
     pub fn wake(&self) {
         self.noted.lock().woken = true;

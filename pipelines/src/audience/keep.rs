@@ -21,8 +21,11 @@ use cdp::audience::Change;
 use cdp::definition::AttributeSchema;
 use cdp::rule::Measure;
 use cdp::tag::Update;
+use parking_lot::RwLockWriteGuard;
 
 use super::book::{Book, Kept, KeptTag, SEGMENT, TAG, schema_of};
+use super::changes::Changed;
+use super::lists::Lists;
 use super::load::{self, Read, TagCodes};
 use super::runs::Runs;
 use super::tell::{Found, FoundTag, IN_FLIGHT_MEMBERS_MAX, Outbox};
@@ -52,6 +55,7 @@ pub(super) struct Keeper {
     inner: Arc<Inner>,
     schema: Arc<AttributeSchema>,
     outbox: Outbox,
+    lists: Lists,
     /// Segments whose first computation after a start is no rebuilding: they were complete before.
     resumed: BTreeSet<SegmentId>,
     /// As `resumed`.
@@ -114,6 +118,7 @@ pub(super) fn run(inner: Arc<Inner>) {
     let mut keeper = Keeper {
         schema: Arc::default(),
         outbox: Outbox::default(),
+        lists: Lists::default(),
         resumed: BTreeSet::new(),
         resumed_tags: BTreeSet::new(),
         book_read: Instant::now(),
@@ -193,6 +198,9 @@ impl Keeper {
             &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
         )?;
         self.load_places(position)?;
+        self.lists.reset();
+        self.follow_lists()?;
+        self.look_for_entries(&snapshot)?;
         let held = load::held_memberships(&snapshot)?;
         let strange = load::held_strange_tags(&snapshot, &tags)?;
         drop(snapshot);
@@ -284,10 +292,31 @@ impl Keeper {
         );
         self.round = 1 + inner.rounds.fetch_add(1, Ordering::AcqRel);
         self.look_at_registry()?;
+        self.follow_lists()?;
         self.start_due();
         let changed = inner.changes.take();
+        // Questions see all of a round or nothing of it. Only when everything is read anew, which takes long, they see it come.
+        let whole = (!changed.everybody).then(|| inner.whole.write());
+        let until = match self.take(&changed) {
+            Ok(until) => until,
+            Err(error) => {
+                inner.changes.give_back(changed);
+                return Err(error);
+            }
+        };
+        self.take_events(from, until)?;
+        inner.at.send_modify(|at| {
+            at.applied = at.applied.max(until);
+            at.looked = self.round;
+            at.counted = None;
+        });
+        self.settle(until, whole)
+    }
+
+    /// Takes in rows that have changed; answers the position at which that is all.
+    fn take(&mut self, changed: &Changed) -> Result<Offset, AudienceError> {
+        let inner = self.inner.clone();
         let snapshot = inner.platform.snapshot()?;
-        let until = position_of(&snapshot);
         if changed.everybody {
             self.schema = Arc::new(schema_of(&snapshot)?);
             let tags = inner.book.lock().tags.clone();
@@ -295,14 +324,49 @@ impl Keeper {
         } else {
             self.take_members(&snapshot, &changed.members)?;
         }
-        drop(snapshot);
-        self.take_events(from, until)?;
-        inner.at.send_if_modified(|at| {
-            let moved = at.applied < until;
-            at.applied = at.applied.max(until);
-            moved
-        });
-        self.settle(until)
+        self.look_for_entries(&snapshot)?;
+        Ok(position_of(&snapshot))
+    }
+
+    /// Takes in lists that came, changed or went.
+    fn follow_lists(&mut self) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let book = inner.book.lock().lists.clone();
+        if self.lists.is_known(&book) {
+            return Ok(());
+        }
+        // Younger than what was read of the registry: all identifiers that entries know are in it.
+        let snapshot = inner.platform.snapshot()?;
+        let registry = inner.platform.registry();
+        let followed = self.lists.follow(&book, registry, &snapshot, &inner.engine);
+        inner.runtime.block_on(followed)
+    }
+
+    /// Takes in entries of lists whose identifier somebody has now.
+    fn look_for_entries(&mut self, snapshot: &Snapshot) -> Result<(), AudienceError> {
+        let inner = self.inner.clone();
+        let registry = inner.platform.registry();
+        let looked = self.lists.look(registry, snapshot, &inner.engine);
+        inner.runtime.block_on(looked)?;
+        let waiting = self.lists.waiting() as u64;
+        inner.entries_waiting.store(waiting, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Whoever is erased is in no list any more, and no list remembers the identifier. What a crash leaves out is found when
+    /// lists are read at the next start.
+    fn forget(&self, fragments: &[IdentNo]) {
+        let registry = self.inner.platform.registry();
+        let forgotten = registry.list_entry_forget(fragments);
+        if let Err(error) = self.inner.runtime.block_on(forgotten) {
+            tracing::error!(%error, "entries of lists could not be forgotten yet");
+        }
+        let mut engine = self.inner.engine.lock();
+        for fragment in fragments {
+            engine.apply(Change::Forget {
+                fragment: *fragment,
+            });
+        }
     }
 
     fn take_members(
@@ -345,8 +409,8 @@ impl Keeper {
             let next = inner.tail.read(at, until, &mut each, &mut erased)?;
             let mut applied = inner.applied.lock();
             give(inner, &mut taken);
-            for fragment in forgotten {
-                inner.engine.lock().apply(Change::Forget { fragment });
+            if !forgotten.is_empty() {
+                self.forget(&forgotten);
             }
             applied.0 = next;
             at = next;
@@ -354,16 +418,24 @@ impl Keeper {
         Ok(())
     }
 
-    /// Lets time pass and tells what came of it.
-    fn settle(&mut self, until: Offset) -> Result<(), AudienceError> {
+    /// Lets time pass and tells what came of it. `whole`: held until members were looked at again for a moment.
+    fn settle(
+        &mut self,
+        until: Offset,
+        mut whole: Option<RwLockWriteGuard<'_, ()>>,
+    ) -> Result<(), AudienceError> {
         let inner = self.inner.clone();
         let now = inner.platform.clock().now();
         let end = Instant::now() + SETTLE_MAX;
         let mut more = true;
         while more && Instant::now() < end && !self.stopping() {
             let (found, retags) = {
+                let _whole = whole.take().unwrap_or_else(|| inner.whole.write());
                 let mut engine = inner.engine.lock();
                 more = engine.tick(now);
+                if !more {
+                    inner.at.send_modify(|at| at.counted = Some(until));
+                }
                 (engine.take_transitions(), engine.take_retags())
             };
             let book = inner.book.lock();

@@ -9,7 +9,7 @@ use actors::machine::Rows;
 use actors::model::{
     BrandId, IdSpace, Identifier, ManualClock, MemberNo, Scope, SegmentId, SourceId, Time,
 };
-use actors::registry::{Author, ItemChange, NewItem};
+use actors::registry::{Author, ItemChange, ListEntry, NewItem};
 use cdp::control::{Control, Regroup};
 use cdp::definition::AttributeSchema;
 use cdp::identity::row;
@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::person::{Person, Question};
 use super::*;
 use crate::PlatformConfig;
-use crate::audience::book::SEGMENT;
+use crate::audience::book::{LIST, SEGMENT};
 
 /// 2026-11-22 12:00 in Shanghai.
 const NOON: &str = "2026-11-22T12:00:00+08:00";
@@ -655,4 +655,162 @@ async fn cancel(world: &World, segment: SegmentId) {
         }
         tokio::task::yield_now().await;
     }
+}
+
+/// An identifier as lists keep it.
+async fn entry(world: &World, identifier: &str, line: u32) -> ListEntry {
+    let rows = world.platform().snapshot().unwrap();
+    let (_, rules) = row::rules(&rows).unwrap();
+    let sent: Identifier = identifier.parse().unwrap();
+    let normal = rules.normalise(&sent).unwrap();
+    let key = world.platform().registry().list_key().await.unwrap();
+    ListEntry {
+        print: cdp::list::print(&key, &normal),
+        ident: row::ident_of(&rows, &normal).unwrap(),
+        line,
+    }
+}
+
+/// Uploads a list as the API does.
+async fn upload(world: &World, name: &str, identifiers: &[&str]) -> i64 {
+    let registry = world.platform().registry();
+    let scope = Scope::installation();
+    let mut new = NewItem {
+        name: name.into(),
+        state: lists::LOADING.into(),
+        body: "{}".into(),
+        ..NewItem::default()
+    };
+    let made = registry.resource_create(author(&scope), LIST, &new);
+    let id = made.await.unwrap().id;
+    let youngest = lists::next_ident(&world.platform().snapshot().unwrap()).unwrap();
+    registry.list_looked_begin(id, youngest).await.unwrap();
+    for (line, identifier) in (1..).zip(identifiers) {
+        let entry = entry(world, identifier, line).await;
+        registry.list_entry_add(id, &[entry]).await.unwrap();
+    }
+    new.state = "enabled".into();
+    let change = ItemChange::Whole(new);
+    let done = registry.resource_update(author(&scope), LIST, id, None, &change);
+    done.await.unwrap();
+    assert!(world.audience().looked(PATIENCE).await);
+    id
+}
+
+impl World {
+    /// A list's condition counted, explained one by one, and held live: all of them agree.
+    async fn listed(&self, list: i64, segment: SegmentId, people: &[&str]) -> Vec<MemberNo> {
+        self.settled().await;
+        let rule = format!(r#"{{"list":"{list}"}}"#);
+        let plan = self.plan(&rule);
+        let members = self.audience().members(&plan, None, 100).unwrap();
+        assert_eq!(self.members(segment), members);
+        assert_eq!(self.held(segment), members);
+        let rows = self.platform().snapshot().unwrap();
+        for person in people {
+            let member = self.member(person);
+            let plans = [&plan];
+            let found = self.audience().lists_of(&rows, member, &plans).await;
+            let found = !found.unwrap().is_empty();
+            assert_eq!(found, members.contains(&member), "{person}");
+        }
+        members
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_means_whoever_has_its_identifiers_today() {
+    let mut world = World::new().await;
+    let people = ["user_id:a", "user_id:b"];
+    for person in people {
+        world.identify(&[person], "{}").await;
+    }
+    let (a, b) = (world.member("user_id:a"), world.member("user_id:b"));
+    let list = upload(
+        &world,
+        "vip",
+        &["user_id:a", "phone:13800000001", "user_id:later"],
+    )
+    .await;
+    let rule = format!(r#"{{"list":"{list}"}}"#);
+    let segment = world.segment("vip", &rule).await;
+    world.serving(segment, 1).await;
+    assert_eq!(world.listed(list, segment, &people).await, [a]);
+    let (figures, _) = world.audience().list(list).unwrap().unwrap();
+    assert_eq!((figures.known, figures.matched, figures.members), (1, 1, 1));
+    // Somebody who is there gets an identifier that waits, and somebody comes with one.
+    world
+        .track(&["user_id:b", "phone:13800000001"], "login", NOON, "{}")
+        .await;
+    assert_eq!(world.listed(list, segment, &people).await, [a, b]);
+    world.identify(&["user_id:later"], "{}").await;
+    let later = world.member("user_id:later");
+    let everybody = ["user_id:a", "user_id:b", "user_id:later"];
+    assert_eq!(world.listed(list, segment, &everybody).await, [a, b, later]);
+    assert_eq!(world.audience().figures().entries_waiting, 0);
+    // The entry goes with its identifier.
+    let phone: Identifier = "phone:13800000001".parse().unwrap();
+    let unmerge = Control::Unmerge(Regroup {
+        request: "r1".into(),
+        member: b,
+        identifiers: vec![phone],
+        by: "test".into(),
+        reason: "two people".into(),
+    });
+    let done = world.platform().command(&unmerge, "r1", PATIENCE).await;
+    done.unwrap();
+    let other = world.member("phone:13800000001");
+    let apart = world.listed(list, segment, &everybody).await;
+    assert_eq!(apart.contains(&b), other == b);
+    assert!(apart.contains(&other) && apart.contains(&a) && apart.contains(&later));
+    world
+        .track(&["user_id:a", "user_id:later"], "login", NOON, "{}")
+        .await;
+    world
+        .track(&["openid@wx:o1", "user_id:a"], "login", NOON, "{}")
+        .await;
+    let before = world.listed(list, segment, &everybody).await;
+    for clean in [true, false] {
+        world.restart(clean).await;
+        assert_eq!(world.listed(list, segment, &everybody).await, before);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_identifier_that_came_while_nobody_looked_is_found_at_the_start() {
+    let mut world = World::new().await;
+    world.identify(&["user_id:a"], "{}").await;
+    let list = upload(&world, "vip", &["user_id:b", "user_id:c"]).await;
+    let segment = world
+        .segment("vip", &format!(r#"{{"list":"{list}"}}"#))
+        .await;
+    world.serving(segment, 1).await;
+    world.audience().stop();
+    world.identify(&["user_id:b"], "{}").await;
+    world.restart(false).await;
+    let b = world.member("user_id:b");
+    let people = ["user_id:a", "user_id:b"];
+    assert_eq!(world.listed(list, segment, &people).await, [b]);
+    // Switched off it means nobody; an upload that broke off is no list.
+    let scope = Scope::installation();
+    let registry = world.platform().registry();
+    let off = ItemChange::State("disabled".into());
+    let done = registry.resource_update(author(&scope), LIST, list, None, &off);
+    done.await.unwrap();
+    assert!(world.audience().looked(PATIENCE).await);
+    assert_eq!(world.listed(list, segment, &people).await, []);
+    assert_eq!(world.audience().list(list).unwrap(), None);
+    let new = NewItem {
+        name: "half".into(),
+        state: lists::LOADING.into(),
+        body: "{}".into(),
+        ..NewItem::default()
+    };
+    let half = registry.resource_create(author(&scope), LIST, &new).await;
+    let half = half.unwrap().id;
+    let waiting = entry(&world, "user_id:z", 1).await;
+    registry.list_entry_add(half, &[waiting]).await.unwrap();
+    let gone = lists::remove_unfinished(registry, Time(0)).await;
+    assert_eq!(gone.unwrap(), 1);
+    assert_eq!(registry.list_entry_page(half, None, 5).await.unwrap(), []);
 }

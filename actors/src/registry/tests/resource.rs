@@ -240,15 +240,17 @@ on_both! {
         let entry = |number: u32, ident: Option<u32>| {
             let mut print = [0; 16];
             print[12..].copy_from_slice(&number.to_be_bytes());
-            ListEntry { print, ident: ident.map(crate::model::IdentNo) }
+            ListEntry { print, ident: ident.map(crate::model::IdentNo), line: 5_000 - number }
         };
+        let nine = crate::model::IdentNo(9);
         let many: Vec<ListEntry> = (0..1_234).map(|number| entry(number, None)).collect();
         assert_eq!(registry.list_entry_add(1, &many).await.unwrap().len(), 1_234);
         let again = [entry(7, Some(1)), entry(2_000, Some(5))];
         assert_eq!(registry.list_entry_add(1, &again).await.unwrap(), [again[1].print], "each once, the first stays");
         registry.list_entry_add(2, &many[..3]).await.unwrap();
-        assert_eq!(registry.list_entry_found(many[2].print, crate::model::IdentNo(9)).await.unwrap(), [1, 2]);
-        assert_eq!(registry.list_entry_found(many[2].print, crate::model::IdentNo(9)).await.unwrap(), Vec::<i64>::new());
+        let found = [(many[2].print, nine), ([9; 16], nine)];
+        assert_eq!(registry.list_entry_found(&found).await.unwrap(), [(1, nine), (2, nine)]);
+        assert_eq!(registry.list_entry_found(&found).await.unwrap(), []);
         let mut read = Vec::new();
         loop {
             let page = registry.list_entry_page(1, read.last().map(|it: &ListEntry| it.print), 500).await.unwrap();
@@ -257,12 +259,46 @@ on_both! {
         }
         assert_eq!(read.len(), 1_235);
         assert_eq!((read[2], read[7]), (entry(2, Some(9)), entry(7, None)));
-        let waiting = registry.list_entry_waiting(Some(many[1].print), 3).await.unwrap();
-        assert_eq!(waiting, [many[3].print, many[4].print, many[5].print]);
-        assert_eq!(registry.list_entry_forget(many[1].print).await.unwrap(), 2);
+        let mut waiting = Vec::new();
+        loop {
+            let page = registry.list_entry_waiting_page(2, waiting.last().copied(), 1).await.unwrap();
+            if page.is_empty() { break; }
+            waiting.extend(page);
+        }
+        assert_eq!(waiting, [(4_999, many[1].print), (5_000, many[0].print)], "in the order of the upload");
+        let prints = [many[2].print, [9; 16]];
+        assert_eq!(registry.list_entry_lists(&prints, &[1, 2, 3]).await.unwrap(), [1, 2]);
+        assert_eq!(registry.list_entry_lists(&prints[1..], &[1, 2, 3]).await.unwrap(), Vec::<i64>::new());
+        assert_eq!(registry.list_entry_forget(&[nine]).await.unwrap(), 2);
+        registry.list_looked_begin(2, 40).await.unwrap();
+        registry.list_looked_begin(2, 50).await.unwrap();
+        assert_eq!((registry.list_looked(1).await.unwrap(), registry.list_looked(2).await.unwrap()), (0, 40));
+        registry.list_looked_advance(&[1, 2], 70).await.unwrap();
+        registry.list_looked_advance(&[2], 60).await.unwrap();
+        assert_eq!(registry.list_looked(2).await.unwrap(), 70);
         registry.list_entry_clear(1).await.unwrap();
         assert_eq!(registry.list_entry_page(1, None, 10).await.unwrap(), []);
         assert_eq!(registry.list_entry_page(2, None, 10).await.unwrap().len(), 2);
+    }
+
+    async fn broken_off_building_is_kept_until_the_next_body(registry) {
+        make(&registry, SEGMENT, &item("one", 0)).await.unwrap();
+        let cancel = async |version, yes| registry.resource_cancelled(&all(), SEGMENT, 1, version, yes).await.unwrap();
+        let state = async || {
+            let item = registry.resource_get(&all(), SEGMENT, 1).await.unwrap();
+            (item.building(), item.cancelled())
+        };
+        assert!(!cancel(7, true).await, "not the newest");
+        assert!(cancel(1, true).await);
+        assert!(!cancel(1, true).await, "it is");
+        assert_eq!(state().await, (false, true));
+        assert!(cancel(1, false).await);
+        assert_eq!(state().await, (true, false));
+        cancel(1, true).await;
+        let mut new = item("one", 0);
+        new.body = r#"{"rule":2}"#.into();
+        registry.resource_update(author(&all(), "ann"), SEGMENT, 1, None, &ItemChange::Whole(new)).await.unwrap();
+        assert_eq!(state().await, (true, false));
     }
 }
 

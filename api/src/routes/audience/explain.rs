@@ -1,7 +1,5 @@
 //! Why a member is in or out, clause by clause, now or as it was known at a past time.
 
-use std::collections::BTreeSet;
-
 use actors::model::{MemberId, MemberNo, SegmentId, Time};
 use axum::Json;
 use axum::extract::State;
@@ -121,7 +119,7 @@ async fn rule(
     Segment(id): Segment<String>,
     Input(input): Input<ExplainInput>,
 ) -> Result<Json<ExplainAnswer>, ApiError> {
-    let plan = compile(&shared, &input.rule).await?;
+    let plan = compile(&shared, &caller, &input.rule).await?;
     let then = instant(input.at.as_deref(), "at")?;
     explain(shared, caller, id, plan, then, None)
         .await
@@ -148,6 +146,10 @@ async fn explain(
         let message = format!("this key may not see values of `{name}`");
         return Err(ApiError::new("permission_missing", message));
     }
+    let lists = shared
+        .audience()
+        .lists_of(&snapshot, MemberNo(number), &[&plan])
+        .await?;
     let now = then.unwrap_or_else(|| shared.now());
     shared
         .clone()
@@ -162,7 +164,7 @@ async fn explain(
                 then,
             };
             let member = MemberNo(number);
-            let person = Person::read(&question, member, BTreeSet::new(), &[&plan])?;
+            let person = Person::read(&question, member, lists, &[&plan])?;
             let told = cdp::rule::explain(&plan, &person, &(), now, audience.zone());
             let member_of =
                 segment.map(|segment| cdp::rule::Facts::in_segment(&person, &segment.to_string()));

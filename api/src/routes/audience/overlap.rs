@@ -7,7 +7,7 @@ use pipelines::audience::Sees;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::sees_everybody;
+use super::{PositionsAnswer, sees_everybody};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Input, Permission, Routes, doc};
@@ -47,8 +47,10 @@ pub struct OverlapAnswer {
     pub intersection: u64,
     /// Members who are in exactly these segments; regions with nobody are left out.
     pub regions: Vec<RegionAnswer>,
-    /// Exact as of results below this offset.
-    pub position: u64,
+    /// Exact at these positions.
+    pub positions: PositionsAnswer,
+    /// And at this instant.
+    pub at: String,
 }
 
 /// Members who are in exactly these segments.
@@ -79,7 +81,7 @@ async fn overlap(
         let kept = shared.audience().kept(SegmentId(*id));
         plans.push(kept.ok_or_else(|| ApiError::not_found("segment"))?.plan);
     }
-    let (counts, position) = shared
+    let (counts, position, at) = shared
         .ask(move |audience| {
             let plans: Vec<_> = plans.iter().map(|plan| &**plan).collect();
             audience.overlap(&plans)
@@ -113,6 +115,7 @@ async fn overlap(
                 count: *count,
             })
             .collect(),
-        position: position.0,
+        positions: position.into(),
+        at: at.rfc3339(),
     }))
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{compile, sees_everybody};
+use super::{PositionsAnswer, compile, sees_everybody};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Input, Permission, Routes, doc};
@@ -86,13 +86,6 @@ pub struct ClauseAnswer {
     pub count: u64,
 }
 
-/// Positions of the logs.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PositionsAnswer {
-    /// Rows and events of results below this offset count.
-    pub results: u64,
-}
-
 async fn preview(
     State(shared): State<Shared>,
     caller: Caller,
@@ -104,7 +97,7 @@ async fn preview(
         let message = format!("sample is {size}, allowed are 0 to {SAMPLE_MAX}");
         return Err(ApiError::new("body_invalid", message).field("sample"));
     }
-    let plan = compile(&shared, &input.rule).await?;
+    let plan = compile(&shared, &caller, &input.rule).await?;
     let places = plan.places.clone();
     let seen = shared
         .ask(move |audience| audience.preview(&plan, size, 0))
@@ -119,9 +112,7 @@ async fn preview(
             })
             .collect(),
         sample: ids(&seen.sample),
-        positions: PositionsAnswer {
-            results: seen.position.0,
-        },
+        positions: seen.position.into(),
         at: seen.at.rfc3339(),
         took_ms: seen.took_us as f64 / 1_000.0,
     }))
@@ -157,6 +148,8 @@ pub struct DistributionAnswer {
     pub present: u64,
     /// Members without.
     pub absent: u64,
+    /// Exact at these positions.
+    pub positions: PositionsAnswer,
 }
 
 /// A value and how many have it.
@@ -190,11 +183,11 @@ async fn distribution(
         }
     };
     let rule = input.rule.unwrap_or_else(|| json!({"and": []}));
-    let plan = compile(&shared, &rule).await?;
-    let of: Plan = compile(&shared, &asked).await?;
-    let spread = shared
+    let plan = compile(&shared, &caller, &rule).await?;
+    let of: Plan = compile(&shared, &caller, &asked).await?;
+    let (spread, position, _) = shared
         .ask(move |audience| match of.leaves.first() {
-            Some(leaf) => audience.distribution(&plan, leaf, VALUES_MAX),
+            Some(leaf) => audience.distribution_at(&plan, leaf, VALUES_MAX),
             None => Ok(Default::default()),
         })
         .await?;
@@ -208,5 +201,6 @@ async fn distribution(
         distinct: spread.distinct,
         present: spread.present,
         absent: spread.absent,
+        positions: position.into(),
     }))
 }

@@ -10,7 +10,7 @@ use pipelines::audience::Sees;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::sees_everybody;
+use super::{PositionsAnswer, sees_everybody};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::page::{cursor, cursor_form};
@@ -115,9 +115,9 @@ pub struct SegmentCount {
     pub building: Option<u32>,
     /// The version of a rule whose computing was broken off.
     pub cancelled: Option<u32>,
-    /// As of results below this offset.
-    pub position: u64,
-    /// As of this instant.
+    /// The count is exact at these positions; null while it is not: right after a start, or while much is looked at again.
+    pub positions: Option<PositionsAnswer>,
+    /// And at this instant.
     pub at: String,
 }
 
@@ -130,13 +130,12 @@ async fn count(
     let now = shared
         .ask(move |audience| audience.segment(SegmentId(id)))
         .await?;
-    let at = shared.audience().at();
     Ok(Json(SegmentCount {
         count: now.count,
         version: now.version,
         building: now.building,
         cancelled: now.cancelled,
-        position: at.settled.0,
-        at: at.now.rfc3339(),
+        positions: now.position.map(PositionsAnswer::from),
+        at: now.at.rfc3339(),
     }))
 }

@@ -9,6 +9,7 @@ use bytes::{Buf, BytesMut};
 use cdp::identity::row::{self, IdentRow, MemberRow};
 use cdp::identity::rules::Rules;
 use http_body_util::BodyExt;
+use pipelines::audience::lists::next_ident;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -62,8 +63,13 @@ pub struct Loader {
     list: i64,
     kind: Option<String>,
     key: [u8; 32],
+    /// Lines read so far.
+    lines: u32,
     report: LoadReport,
 }
+
+/// An entry as it was sent, and where.
+pub type Sent = (u32, String);
 
 /// What an entry is.
 enum Decided {
@@ -83,12 +89,16 @@ impl Loader {
         list: i64,
         kind: Option<String>,
     ) -> Result<Loader, ApiError> {
+        // Whoever is younger than this is looked at again when the list is at work: it may have come meanwhile.
+        let youngest = next_ident(&shared.snapshot()?)?;
+        shared.registry().list_looked_begin(list, youngest).await?;
         Ok(Loader {
             shared: shared.clone(),
             caller: caller.clone(),
             list,
             kind: kind.filter(|kind| !kind.is_empty()),
             key: shared.registry().list_key().await?,
+            lines: 0,
             report: LoadReport::default(),
         })
     }
@@ -99,7 +109,7 @@ impl Loader {
     }
 
     /// Adds some entries.
-    pub async fn add(&mut self, texts: Vec<String>) -> Result<(), ApiError> {
+    pub async fn add(&mut self, texts: Vec<Sent>) -> Result<(), ApiError> {
         let (shared, caller) = (self.shared.clone(), self.caller.clone());
         let (kind, key) = (self.kind.clone(), self.key);
         // Rows are read from disk: not on the threads that serve sockets.
@@ -116,8 +126,8 @@ impl Loader {
             };
             texts
                 .into_iter()
-                .filter(|text| !text.trim().is_empty())
-                .map(|text| decider.decide(text))
+                .filter(|(_, text)| !text.trim().is_empty())
+                .map(|(line, text)| decider.decide(line, text))
                 .collect::<Result<Vec<_>, ApiError>>()
         });
         let decided = decided.await.map_err(|error| {
@@ -141,7 +151,7 @@ impl Loader {
             }
         }
         let before = kept.len() as u64;
-        kept.sort_by_key(|(entry, ..)| entry.print);
+        kept.sort_by_key(|(entry, ..)| (entry.print, entry.line));
         kept.dedup_by_key(|(entry, ..)| entry.print);
         let entries: Vec<ListEntry> = kept.iter().map(|(entry, ..)| *entry).collect();
         let added = self
@@ -211,8 +221,9 @@ impl Loader {
         &mut self,
         line: &[u8],
         first: &mut bool,
-        texts: &mut Vec<String>,
+        texts: &mut Vec<Sent>,
     ) -> Result<(), ApiError> {
+        self.lines = self.lines.saturating_add(1);
         let line = match *first {
             true => line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line),
             false => line,
@@ -234,7 +245,7 @@ impl Loader {
                 return Ok(());
             }
         }
-        texts.push(cell);
+        texts.push((self.lines, cell));
         Ok(())
     }
 }
@@ -278,11 +289,11 @@ struct Decider<'a> {
 }
 
 impl Decider<'_> {
-    fn decide(&self, text: String) -> Result<Decided, ApiError> {
+    fn decide(&self, line: u32, text: String) -> Result<Decided, ApiError> {
         let cell = text.trim();
         if let Ok(MemberId(number)) = cell.parse::<MemberId>() {
             return match self.member(number)? {
-                Some((ident, identifier)) => self.kept(text, Some(ident), &identifier),
+                Some((ident, identifier)) => self.kept(line, text, Some(ident), &identifier),
                 None => Ok(left(text, "not_found")),
             };
         }
@@ -296,7 +307,7 @@ impl Decider<'_> {
         match self.rules.normalise(&sent) {
             Ok(normal) => {
                 let ident = row::ident_of(self.snapshot, &normal)?;
-                self.kept(text, ident, &normal)
+                self.kept(line, text, ident, &normal)
             }
             Err(unusable) => Ok(left(text, unusable.code())),
         }
@@ -325,6 +336,7 @@ impl Decider<'_> {
 
     fn kept(
         &self,
+        line: u32,
         text: String,
         ident: Option<IdentNo>,
         normal: &Identifier,
@@ -343,6 +355,7 @@ impl Decider<'_> {
             entry: ListEntry {
                 print: cdp::list::print(self.key, normal),
                 ident,
+                line,
             },
             matched,
             text,

@@ -92,8 +92,8 @@ async fn distribution(
         return Err(ApiError::new("parameter_form", message).field("limit"));
     }
     let tag = load::<Tag>(&shared, &caller, &code).await?;
-    let all = compile(&shared, &json!({"and": []})).await?;
-    let of: Plan = compile(&shared, &json!({"tag": tag.code, "op": "exists"})).await?;
+    let all = compile(&shared, &caller, &json!({"and": []})).await?;
+    let of: Plan = compile(&shared, &caller, &json!({"tag": tag.code, "op": "exists"})).await?;
     let (spread, position, at) = shared
         .ask(move |audience| audience.distribution_at(&all, &of.leaves[0], limit))
         .await?;

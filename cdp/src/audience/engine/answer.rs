@@ -5,7 +5,7 @@ use std::collections::{BinaryHeap, HashMap};
 
 use actors::model::{MemberNo, Time};
 
-use super::super::bits::{Words, each_bit, join, new_words};
+use super::super::bits::{Set, Words, each_bit, join, new_words};
 use super::super::column::{Column, Lane};
 use super::super::kernel;
 use super::super::query::{Query, Scratch, over_blocks};
@@ -52,6 +52,17 @@ pub struct Distribution {
     pub absent: u64,
 }
 
+/// What has become of the entries of an uploaded list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ListFigures {
+    /// Entries whose identifier somebody has, visitors too.
+    pub known: u64,
+    /// Entries that mean a member who counts.
+    pub matched: u64,
+    /// Such members: several entries may mean one.
+    pub members: u64,
+}
+
 /// Bytes in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -88,6 +99,11 @@ impl Memory {
 }
 
 impl Engine {
+    /// Who counts for the question that is being answered.
+    pub(super) fn visible(&self) -> &Set {
+        &self.store.people.universe
+    }
+
     /// Members that count.
     pub fn universe(&self) -> u64 {
         self.store.people.universe.len()
@@ -324,6 +340,19 @@ impl Engine {
             counts.iter_mut().zip(part).for_each(|(sum, it)| *sum += it);
         }
         Ok(counts)
+    }
+
+    /// What has become of the entries of an uploaded list. `None`: it was never told.
+    pub fn list_figures(&self, list: &str) -> Option<ListFigures> {
+        let listed = self.store.lists.get(list)?;
+        let mut figures = ListFigures::default();
+        listed.fragments(|fragment| {
+            figures.known += 1;
+            let member = self.store.people.member_of(fragment);
+            figures.matched += u64::from(member.is_some_and(|it| self.visible().has(it.0)));
+        });
+        figures.members = listed.members.both(self.visible());
+        Some(figures)
     }
 
     /// Bytes in memory.

@@ -215,7 +215,10 @@ impl Engine {
                 Some(live) => Clause::Set(&live.members),
                 None => Clause::Nobody,
             },
-            Leaf::List(id) => self.store.lists.get(id).map_or(Clause::Nobody, Clause::Set),
+            Leaf::List(id) => {
+                let listed = self.store.lists.get(id);
+                listed.map_or(Clause::Nobody, |listed| Clause::Set(&listed.members))
+            }
             _ => Clause::Nobody,
         }
     }

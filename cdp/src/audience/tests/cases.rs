@@ -69,24 +69,24 @@ fn groups(engine: &mut Engine, people: &[Person]) {
     let mut segments: Vec<&String> = names.segments.keys().collect();
     segments.extend(people.iter().flat_map(|person| &person.segments));
     for list in lists {
-        let members: Vec<MemberNo> = (people.iter())
+        let fragments: Vec<IdentNo> = (people.iter())
             .filter(|person| person.lists.contains(list))
-            .map(|person| MemberNo(person.member))
+            .map(|person| IdentNo(person.member))
             .collect();
         engine.apply(Change::List {
             list,
-            members: &members,
+            fragments: &fragments,
         });
     }
     for id in segments {
         let list = format!("of {id}");
-        let members: Vec<MemberNo> = (people.iter())
+        let fragments: Vec<IdentNo> = (people.iter())
             .filter(|person| person.segments.contains(id))
-            .map(|person| MemberNo(person.member))
+            .map(|person| IdentNo(person.member))
             .collect();
         engine.apply(Change::List {
             list: &list,
-            members: &members,
+            fragments: &fragments,
         });
         engine.segment_put(id, 1, super::plan(&format!(r#"{{"list":"{list}"}}"#)));
     }

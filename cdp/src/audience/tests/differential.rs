@@ -377,20 +377,31 @@ impl Run {
             }
             8 => {
                 let list = *self.dice.pick(&["l0", "l1"]);
-                let members: BTreeSet<MemberNo> =
-                    (0..self.dice.roll(9)).map(|_| self.member()).collect();
-                let told: Vec<MemberNo> = members.iter().copied().collect();
+                if self.dice.roll(3) == 0 {
+                    let fragment = IdentNo(self.dice.roll(72) as u32);
+                    self.engine.apply(Change::Listed { list, fragment });
+                    let known = self.world.lists.entry(list.to_owned()).or_default();
+                    known.insert(fragment);
+                    return;
+                }
+                let fragments: BTreeSet<IdentNo> = (0..self.dice.roll(12))
+                    .map(|_| IdentNo(self.dice.roll(72) as u32))
+                    .collect();
+                let told: Vec<IdentNo> = fragments.iter().copied().collect();
                 self.engine.apply(Change::List {
                     list,
-                    members: &told,
+                    fragments: &told,
                 });
-                self.world.lists.insert(list.to_owned(), members);
+                self.world.lists.insert(list.to_owned(), fragments);
             }
             9 | 10 => self.regroup(),
             11 => {
                 let fragment = IdentNo(self.dice.roll(72) as u32);
                 self.engine.apply(Change::Forget { fragment });
                 self.world.events.retain(|event| event.fragment != fragment);
+                for list in self.world.lists.values_mut() {
+                    list.remove(&fragment);
+                }
             }
             12 => self.define(),
             _ => self.pass(),

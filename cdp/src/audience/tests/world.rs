@@ -51,7 +51,7 @@ pub struct World {
     pub now: Time,
     pub people: BTreeMap<MemberNo, Person>,
     pub events: Vec<Happened>,
-    pub lists: BTreeMap<String, BTreeSet<MemberNo>>,
+    pub lists: BTreeMap<String, BTreeSet<IdentNo>>,
     /// Segments by id, in force.
     pub segments: BTreeMap<String, std::sync::Arc<Plan>>,
 }
@@ -93,7 +93,7 @@ impl Facts for Known<'_> {
         self.world
             .lists
             .get(id)
-            .is_some_and(|list| list.contains(&self.member))
+            .is_some_and(|list| !list.is_disjoint(&self.person.fragments))
     }
     fn place(&self, of: &str) -> Option<Place> {
         if of != "last_scan" {
