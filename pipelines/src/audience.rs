@@ -18,6 +18,7 @@ mod runs;
 mod tail;
 pub mod tell;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -229,6 +230,8 @@ struct Inner {
     waiting: AtomicU64,
     /// Entries of lists that wait for somebody.
     entries_waiting: AtomicU64,
+    /// Segments of which a rule is being computed: for who must not wait for the engine.
+    building: Mutex<Arc<BTreeSet<SegmentId>>>,
 }
 
 #[derive(Default)]
@@ -343,6 +346,7 @@ impl Audience {
             shards_loaded: AtomicU16::new(0),
             waiting: AtomicU64::new(0),
             entries_waiting: AtomicU64::new(0),
+            building: Mutex::default(),
         });
         let thread = std::thread::Builder::new()
             .name("audience".into())
@@ -555,6 +559,11 @@ impl Audience {
     /// A segment that is kept, with its plan.
     pub fn kept(&self, segment: SegmentId) -> Option<Kept> {
         self.inner.book.lock().segments.get(&segment).cloned()
+    }
+
+    /// Segments of which a rule is being computed, as of a moment ago; waits for nobody.
+    pub fn building(&self) -> Arc<BTreeSet<SegmentId>> {
+        self.inner.building.lock().clone()
     }
 
     /// What people call tags and segments.

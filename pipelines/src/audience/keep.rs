@@ -242,6 +242,7 @@ impl Keeper {
         inner.applied.lock().0 = position;
         self.put_tags(&Book::default());
         self.put_segments(&Book::default())?;
+        self.note_building();
         inner.at.send_modify(|at| {
             at.loaded = true;
             at.applied = position;
@@ -475,6 +476,7 @@ impl Keeper {
         }
         self.send()?;
         inner.settled.store(!more, Ordering::Relaxed);
+        self.note_building();
         let waits_for = self.resuming();
         inner.at.send_if_modified(|at| {
             let moved = at.waits_for != waits_for;
@@ -501,6 +503,23 @@ impl Keeper {
         }
         inner.measure();
         Ok(())
+    }
+
+    /// Notes which segments are being computed, for who must not wait for the engine.
+    fn note_building(&self) {
+        let building: BTreeSet<SegmentId> = {
+            let book = self.inner.book.lock();
+            let engine = self.inner.engine.lock();
+            let is_building = |id: &&SegmentId| {
+                let versions = engine.segment_versions(&id.to_string());
+                versions.is_some_and(|(_, next)| next.is_some())
+            };
+            book.segments.keys().filter(is_building).copied().collect()
+        };
+        let mut known = self.inner.building.lock();
+        if **known != building {
+            *known = Arc::new(building);
+        }
     }
 
     /// A segment that was complete before the start and whose rule cannot be asked yet, because history is being read for

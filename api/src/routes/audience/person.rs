@@ -109,6 +109,7 @@ async fn get(
             since: held.since.rfc3339(),
         });
     }
+    let building = shared.audience().building();
     let mut segments = Vec::new();
     for (SegmentId(id), held) in memberships(&snapshot, member)? {
         let named = book.segments.get(&SegmentId(id));
@@ -121,10 +122,7 @@ async fn get(
             since: held.since.rfc3339(),
             version: held.version,
             rebuilt: held.rebuilt,
-            building: shared
-                .audience()
-                .segment(SegmentId(id))
-                .is_ok_and(|now| now.building.is_some()),
+            building: building.contains(&SegmentId(id)),
         });
     }
     let answer = MemberAnswer::of(&shared, &snapshot, scope, found)?;
