@@ -25,7 +25,7 @@ mod table;
 pub use answer::{Answer, ResourceInput, answer};
 pub use form::{Common, read};
 pub use routes::{UsesAnswer, author, load, note, note_item, routes, schema_of, use_view};
-pub use table::read_table;
+pub use table::{SheetFormat, XLSX_CELL_CHARS, read_table, safe};
 
 use actors::registry::{Reference, ResourceKind, Word};
 use serde::Serialize;

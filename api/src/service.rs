@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::app::{App, Shared};
 use crate::config::Config;
 use crate::error::{ApiError, chain};
+use crate::export;
 use crate::http::server::Server;
 use crate::http::trail;
 use crate::import::worker;
@@ -47,6 +48,7 @@ pub struct Service {
     imports: std::thread::JoinHandle<()>,
     tags: std::thread::JoinHandle<()>,
     fixes: std::thread::JoinHandle<()>,
+    exports: std::thread::JoinHandle<()>,
     effects: JoinHandle<()>,
     housekeeping: JoinHandle<()>,
 }
@@ -145,6 +147,7 @@ impl Service {
         let fixes = dead_letters::start_fixes(shared.clone()).map_err(ServiceError::Thread)?;
         let imports = worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         let tags = crate::tags::start(shared.clone()).map_err(ServiceError::Thread)?;
+        let exports = export::worker::start(shared.clone()).map_err(ServiceError::Thread)?;
         Ok(Service {
             shared,
             address,
@@ -156,6 +159,7 @@ impl Service {
             imports,
             tags,
             fixes,
+            exports,
             effects,
             housekeeping,
         })
@@ -190,6 +194,7 @@ impl Service {
             ("imports", self.imports),
             ("tags", self.tags),
             ("dead letters", self.fixes),
+            ("exports", self.exports),
         ];
         for (name, thread) in threads {
             if let Ok(Err(_)) | Err(_) = tokio::task::spawn_blocking(move || thread.join()).await {

@@ -195,11 +195,26 @@ pub struct Erased {
 }
 
 /// What an effect of channel [`ERASE_CHANNEL`] carries: destroy these fragments' keys, and whatever else was copied from
-/// events of theirs (lake, index). Doing it twice does no harm.
+/// events of theirs (lake, index, entries of lists). Doing it twice does no harm. Its row is gone when it is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EraseEffect {
     /// Fragments.
     pub fragments: Vec<IdentNo>,
+    /// The identifiers that were forgotten: only they find entries of lists that wait for somebody.
+    pub identifiers: Vec<Identifier>,
+}
+
+impl EraseEffect {
+    /// Reads one, also of earlier versions, which named fragments only.
+    pub fn read(bytes: &[u8]) -> Option<EraseEffect> {
+        decode(bytes).or_else(|| {
+            let fragments: Vec<IdentNo> = decode(bytes)?;
+            Some(EraseEffect {
+                fragments,
+                identifiers: Vec::new(),
+            })
+        })
+    }
 }
 
 /// Channel of [`EraseEffect`].

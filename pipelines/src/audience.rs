@@ -496,6 +496,12 @@ impl Audience {
         }
     }
 
+    /// Names of attributes that members have or had, whoever may see them.
+    pub fn attribute_names(&self) -> Result<Vec<Box<str>>, AudienceError> {
+        self.ready()?;
+        Ok(self.inner.engine.lock().attribute_names())
+    }
+
     /// What a segment is like now.
     pub fn segment(&self, segment: SegmentId) -> Result<SegmentNow, AudienceError> {
         self.ready()?;

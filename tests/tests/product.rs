@@ -6,6 +6,7 @@ mod crash;
 mod dead_letters;
 mod dictionary;
 mod effects;
+mod export;
 mod faults;
 mod files;
 mod fuzz;

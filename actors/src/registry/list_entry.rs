@@ -3,6 +3,8 @@
 //! A list of a million is written in batches and read in pages; neither needs it in memory. Entries that nobody had at the
 //! upload wait as fingerprints: whoever gets the identifier later is in the list from then on.
 
+use std::collections::BTreeSet;
+
 use ring::rand::{SecureRandom, SystemRandom};
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Row};
@@ -185,11 +187,9 @@ impl Registry {
         let mut found = Vec::new();
         for list in lists {
             for prints in prints.chunks(ROWS) {
-                let places: Vec<String> =
-                    (0..prints.len()).map(|at| format!("${}", at + 2)).collect();
                 let sql = format!(
                     "SELECT print FROM list_entries WHERE list = $1 AND print IN ({}) LIMIT 1",
-                    places.join(", ")
+                    places(prints.len(), 2)
                 );
                 let mut query = sqlx::query(AssertSqlSafe(sql)).bind(list);
                 for print in prints {
@@ -204,18 +204,42 @@ impl Registry {
         Ok(found)
     }
 
-    /// Forgets identifiers in all lists: their owner was erased.
-    pub async fn list_entry_forget(&self, idents: &[IdentNo]) -> Result<u64, RegistryError> {
+    /// Forgets identifiers in all lists: their owner was erased. `idents` are their numbers, `prints` find entries that
+    /// nobody has matched yet. Answers the lists that lost entries; doing it twice does no harm.
+    pub async fn list_entry_forget(
+        &self,
+        idents: &[IdentNo],
+        prints: &[Print],
+    ) -> Result<Vec<i64>, RegistryError> {
         transaction!(&self.db, tx => {
-            let mut gone = 0;
-            for ident in idents {
-                gone += sqlx::query("DELETE FROM list_entries WHERE ident = $1")
-                    .bind(i64::from(ident.0))
-                    .execute(&mut *tx)
-                    .await?
-                    .rows_affected();
+            let mut lists = BTreeSet::new();
+            for idents in idents.chunks(ROWS) {
+                let sql = format!(
+                    "DELETE FROM list_entries WHERE ident IN ({}) RETURNING list",
+                    places(idents.len(), 1)
+                );
+                let mut query = sqlx::query(AssertSqlSafe(sql));
+                for ident in idents {
+                    query = query.bind(i64::from(ident.0));
+                }
+                for row in &query.fetch_all(&mut *tx).await? {
+                    lists.insert(row.try_get::<i64, _>("list")?);
+                }
             }
-            gone
+            for prints in prints.chunks(ROWS) {
+                let sql = format!(
+                    "DELETE FROM list_entries WHERE ident = $1 AND print IN ({}) RETURNING list",
+                    places(prints.len(), 2)
+                );
+                let mut query = sqlx::query(AssertSqlSafe(sql)).bind(UNKNOWN);
+                for print in prints {
+                    query = query.bind(hex(print));
+                }
+                for row in &query.fetch_all(&mut *tx).await? {
+                    lists.insert(row.try_get::<i64, _>("list")?);
+                }
+            }
+            lists.into_iter().collect()
         })
     }
 
@@ -278,6 +302,12 @@ fn hex(print: &Print) -> String {
 
 fn line_of(row: &AnyRow) -> Result<u32, RegistryError> {
     super::db_u32(row.try_get("line")?)
+}
+
+/// `$first, $…`: places of so many values.
+fn places(count: usize, first: usize) -> String {
+    let places: Vec<String> = (first..first + count).map(|at| format!("${at}")).collect();
+    places.join(", ")
 }
 
 fn print_of(row: &AnyRow) -> Result<Print, RegistryError> {

@@ -49,8 +49,10 @@ permissions! {
     MembersRead "members.read";
     /// Unmerge and rejoin.
     MembersWrite "members.write";
-    /// Forgetting people.
+    /// Forgetting people, and handing them all that is known of them.
     MembersErase "members.erase";
+    /// Exporting members of segments as files.
+    MembersExport "members.export";
     /// Dead letters with their original bytes.
     DeadLettersRead "dead_letters.read";
     /// Fixing, replaying and dropping dead letters.
@@ -118,6 +120,7 @@ pub const ROLES: &[Role] = &[
         words: &[
             "members.read",
             "members.write",
+            "members.export",
             "dead_letters.read",
             "dead_letters.write",
             "sources.read",

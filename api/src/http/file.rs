@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::Frame;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::sync::mpsc::Receiver;
 
 use super::input::linger;
 use crate::error::ApiError;
@@ -88,6 +89,29 @@ pub fn file_body(file: File) -> Body {
         file,
         chunk: vec![0; CHUNK_BYTES],
     })
+}
+
+/// A part of a body that is being made, or the word that it breaks off.
+pub type Chunk = std::io::Result<Bytes>;
+
+/// A body whose parts come through a channel; it ends when the channel is closed.
+pub fn channel_body(parts: Receiver<Chunk>) -> Body {
+    Body::new(Made(parts))
+}
+
+struct Made(Receiver<Chunk>);
+
+impl hyper::body::Body for Made {
+    type Data = Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
+        let part = ready!(self.get_mut().0.poll_recv(context));
+        Poll::Ready(part.map(|part| part.map(Frame::data)))
+    }
 }
 
 struct Sent {

@@ -6,7 +6,7 @@
 
 mod sheet;
 
-pub use sheet::{Sheet, SheetFormat, read as read_table};
+pub use sheet::{Sheet, SheetFormat, XLSX_CELL_CHARS, read as read_table, safe};
 
 use axum::extract::State;
 use axum::response::Response;

@@ -4,7 +4,7 @@
 
 mod explain;
 mod overlap;
-mod person;
+pub mod person;
 mod preview;
 mod segment;
 

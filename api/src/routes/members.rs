@@ -4,6 +4,7 @@ mod consents;
 pub mod events;
 mod link;
 mod orders;
+mod package;
 mod privacy;
 pub use orders::word;
 mod regroup;
@@ -59,6 +60,7 @@ pub fn routes() -> Routes {
         .and(orders::routes(tag))
         .and(consents::routes(tag))
         .and(link::routes(tag))
+        .and(package::routes(tag))
         .and(privacy::routes(tag))
         .and(regroup::routes(tag))
         .and(search::routes(tag))
@@ -93,11 +95,20 @@ pub enum Status {
 }
 
 impl Status {
-    fn of(state: MemberState) -> Option<Status> {
+    /// Of a member of today; `None`: there is nobody any more.
+    pub fn of(state: MemberState) -> Option<Status> {
         match state {
             MemberState::Member => Some(Status::Member),
             MemberState::Visitor => Some(Status::Visitor),
             MemberState::Nobody | MemberState::Absorbed => None,
+        }
+    }
+
+    /// The word in JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Member => "member",
+            Status::Visitor => "visitor",
         }
     }
 }

@@ -3,6 +3,8 @@
 //! What a segment's members are is the audience's matter; here is what people write. An edited rule is computed while the
 //! old one serves: `building` and `serving_version` tell.
 
+mod exports;
+
 use actors::registry::{ResourceKind, Word};
 use axum::Json;
 use axum::extract::State;
@@ -30,6 +32,7 @@ pub fn routes() -> Routes {
             .more("What is at work goes on until the newest rule is computed. A segment that lacks nothing stays as it is.")
             .answers::<Answer<SegmentBody>>(),
     )
+    .and(exports::routes())
 }
 
 async fn rebuild(

@@ -2,9 +2,11 @@
 
 mod access;
 mod consents;
+mod exports;
 mod housekeeping;
 mod imports;
 mod intake;
+mod privacy;
 mod reads;
 mod resources;
 mod search;

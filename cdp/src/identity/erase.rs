@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use actors::machine::{Effect, Outgoing, Rows, RowsError, To};
-use actors::model::{IdentNo, MemberNo, Position};
+use actors::model::{IdentNo, Identifier, MemberNo, Position};
 use bytes::Bytes;
 
 use super::memory::Member;
@@ -40,10 +40,11 @@ impl Decide<'_> {
             return Ok(refusal.into());
         }
         let mut fragments: Vec<IdentNo> = Vec::new();
+        let mut identifiers: Vec<Identifier> = Vec::new();
         for &no in &ring {
             fragments.push(IdentNo(no));
             fragments.extend(self.orders_following(no)?);
-            self.forget(no)?;
+            identifiers.extend(self.forget(no)?);
         }
         self.lift_separations(&ring.iter().copied().collect());
         let entry = self.memory.member(member);
@@ -60,6 +61,7 @@ impl Decide<'_> {
             at_most_once: false,
             payload: routed::encode(&EraseEffect {
                 fragments: fragments.clone(),
+                identifiers,
             }),
         });
         let member = MemberNo(member);
@@ -74,10 +76,11 @@ impl Decide<'_> {
         })
     }
 
-    /// Takes an identifier's text out of rows and table, and lets no link go through it.
-    fn forget(&mut self, no: u32) -> Result<(), RowsError> {
+    /// Takes an identifier's text out of rows and table, and lets no link go through it. Answers the text.
+    fn forget(&mut self, no: u32) -> Result<Option<Identifier>, RowsError> {
         let key = Bytes::copy_from_slice(&row::key32(no));
-        if let Some(known) = row::get::<IdentRow>(&self.view, row::IDENT, &key)? {
+        let known = row::get::<IdentRow>(&self.view, row::IDENT, &key)?;
+        if let Some(known) = &known {
             let fp = self.memory.fp_of(&known.identifier);
             self.memory.erase_ident(fp, no);
             self.view
@@ -110,7 +113,7 @@ impl Decide<'_> {
             link.shared.sort_unstable();
             self.view.put(row::LINK, key.to_vec(), row::encode(&link));
         }
-        Ok(())
+        Ok(known.map(|known| known.identifier))
     }
 
     fn lift_separations(&mut self, idents: &BTreeSet<u32>) {

@@ -354,14 +354,8 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whoever is erased is in no list any more, and no list remembers the identifier. What a crash leaves out is found when
-    /// lists are read at the next start.
+    /// Whoever is erased is in no list any more. What lists keep of them is forgotten with their keys, by the effect.
     fn forget(&self, fragments: &[IdentNo]) {
-        let registry = self.inner.platform.registry();
-        let forgotten = registry.list_entry_forget(fragments);
-        if let Err(error) = self.inner.runtime.block_on(forgotten) {
-            tracing::error!(%error, "entries of lists could not be forgotten yet");
-        }
         let mut engine = self.inner.engine.lock();
         for fragment in fragments {
             engine.apply(Change::Forget {

@@ -130,7 +130,7 @@ impl Lists {
             }
         }
         if !erased.is_empty() {
-            registry.list_entry_forget(&erased).await?;
+            registry.list_entry_forget(&erased, &[]).await?;
             let erased: BTreeSet<IdentNo> = erased.into_iter().collect();
             idents.retain(|ident| !erased.contains(ident));
         }

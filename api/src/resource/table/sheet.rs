@@ -16,7 +16,7 @@ const FORMULA: &[char] = &['=', '+', '-', '@', '\t', '\r'];
 /// Most columns of a table that is read.
 const COLUMNS_MAX: usize = 500;
 /// Longest text that a cell of XLSX takes.
-const XLSX_CELL_CHARS: usize = 32_767;
+pub const XLSX_CELL_CHARS: usize = 32_767;
 /// Bytes of all cells of a table that is read: what an XLSX of a few megabytes may unpack to.
 const CELLS_BYTES_MAX: usize = 64 << 20;
 
@@ -39,7 +39,8 @@ impl SheetFormat {
         }
     }
 
-    fn media(self) -> &'static str {
+    /// Its media type.
+    pub fn media(self) -> &'static str {
         match self {
             SheetFormat::Csv => "text/csv; charset=utf-8",
             SheetFormat::Xlsx => {
@@ -48,7 +49,8 @@ impl SheetFormat {
         }
     }
 
-    fn ending(self) -> &'static str {
+    /// The ending of file names.
+    pub fn ending(self) -> &'static str {
         match self {
             SheetFormat::Csv => "csv",
             SheetFormat::Xlsx => "xlsx",

@@ -1,6 +1,7 @@
 //! Member 360: everything about one member in one answer.
 
-use actors::model::{FieldClass, Scope, SegmentId, TagId};
+use actors::machine::Rows;
+use actors::model::{FieldClass, MemberNo, Scope, SegmentId, TagId};
 use axum::Json;
 use axum::extract::State;
 use cdp::profile::concluded::{memberships, tags};
@@ -20,6 +21,7 @@ use crate::routes::members::view::MemberAnswer;
 /// Events shown.
 const EVENTS_SHOWN: usize = 20;
 
+/// The routes of this topic.
 pub fn routes(tag: &'static str) -> Routes {
     crate::http::routes().get(
         "/api/v1/members/{id}/360",
@@ -90,11 +92,30 @@ async fn get(
     let snapshot = shared.snapshot()?;
     let found = by_id(&shared, &snapshot, scope, &id)?;
     let member = found.member;
+    let held_tags = tags_held(&shared, &snapshot, scope, member)?;
+    let segments = segments_held(&shared, &snapshot, scope, member)?;
+    let answer = MemberAnswer::of(&shared, &snapshot, scope, found)?;
+    let recent = latest(&shared, snapshot, scope, member, EVENTS_SHOWN).await?;
+    Ok(Json(PersonAnswer {
+        member: answer,
+        tags: held_tags,
+        segments,
+        recent,
+    }))
+}
+
+/// Tags of a member, as the scope may see them.
+pub fn tags_held(
+    shared: &Shared,
+    rows: &dyn Rows,
+    scope: &Scope,
+    member: MemberNo,
+) -> Result<Vec<TagHeld>, ApiError> {
     let book = shared.audience().names();
     let personal = scope.fields >= FieldClass::P2;
     let mut held_tags = Vec::new();
-    for (TagId(id), held) in tags(&snapshot, member)? {
-        let Some(tag) = book.tags.get(&TagId(id)).filter(|it| sees(scope, it.brand)) else {
+    for (TagId(id), held) in tags(rows, member)? {
+        let Some(tag) = book.tags.get(&TagId(id)).filter(|it| scope.sees(it.brand)) else {
             continue;
         };
         let value = match personal {
@@ -109,11 +130,22 @@ async fn get(
             since: held.since.rfc3339(),
         });
     }
+    Ok(held_tags)
+}
+
+/// Segments that a member is in, as far as the scope sees them.
+pub fn segments_held(
+    shared: &Shared,
+    rows: &dyn Rows,
+    scope: &Scope,
+    member: MemberNo,
+) -> Result<Vec<SegmentHeld>, ApiError> {
+    let book = shared.audience().names();
     let building = shared.audience().building();
     let mut segments = Vec::new();
-    for (SegmentId(id), held) in memberships(&snapshot, member)? {
+    for (SegmentId(id), held) in memberships(rows, member)? {
         let named = book.segments.get(&SegmentId(id));
-        let Some(segment) = named.filter(|it| sees(scope, it.brand)) else {
+        let Some(segment) = named.filter(|it| scope.sees(it.brand)) else {
             continue;
         };
         segments.push(SegmentHeld {
@@ -125,16 +157,5 @@ async fn get(
             building: building.contains(&SegmentId(id)),
         });
     }
-    let answer = MemberAnswer::of(&shared, &snapshot, scope, found)?;
-    let recent = latest(&shared, snapshot, scope, member, EVENTS_SHOWN).await?;
-    Ok(Json(PersonAnswer {
-        member: answer,
-        tags: held_tags,
-        segments,
-        recent,
-    }))
-}
-
-fn sees(scope: &Scope, brand: actors::model::BrandId) -> bool {
-    scope.sees(brand)
+    Ok(segments)
 }

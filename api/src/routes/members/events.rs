@@ -188,6 +188,27 @@ pub async fn latest(
     answers(shared, &page.items, scope).await
 }
 
+/// A page of the whole timeline, newest first.
+pub async fn page(
+    shared: &Shared,
+    scope: &Scope,
+    member: MemberNo,
+    limit: usize,
+    cursor: Option<String>,
+) -> Result<Page<EventAnswer>, ApiError> {
+    let page = {
+        let snapshot = shared.snapshot()?;
+        let schema = shared.attributes(&snapshot)?.1;
+        let filter = TimelineFilter::default();
+        let cursor = cursor.as_deref();
+        timeline_page(&snapshot, member, &schema, scope, &filter, limit, cursor)?
+    };
+    Ok(Page {
+        items: answers(shared, &page.items, scope).await?,
+        next_cursor: page.next_cursor,
+    })
+}
+
 async fn answers(
     shared: &Shared,
     items: &[TimelineItem],

@@ -1,6 +1,6 @@
 //! Orders of a member.
 
-use actors::model::UnitPrice;
+use actors::model::{MemberNo, Scope, UnitPrice};
 use axum::Json;
 use axum::extract::State;
 use cdp::profile::view::{OrderView, is_order_cursor, order_page};
@@ -109,6 +109,22 @@ async fn list(
         items: page.items.iter().map(answer).collect(),
         next_cursor: page.next_cursor,
     }))
+}
+
+/// A page of all orders, newest first.
+pub fn page(
+    shared: &Shared,
+    scope: &Scope,
+    member: MemberNo,
+    limit: usize,
+    cursor: Option<&str>,
+) -> Result<Page<OrderAnswer>, ApiError> {
+    let snapshot = shared.snapshot()?;
+    let page = order_page(&snapshot, member, scope, limit, cursor)?;
+    Ok(Page {
+        items: page.items.iter().map(answer).collect(),
+        next_cursor: page.next_cursor,
+    })
 }
 
 fn answer(order: &OrderView) -> OrderAnswer {

@@ -1,7 +1,7 @@
 //! Rights of a person: everything that is known, as a file; and to be forgotten.
 
-use actors::model::MemberId;
-use actors::seal::DAY_KEYS_KEPT;
+use actors::model::{BrandId, MemberId};
+use actors::registry::Act;
 use axum::extract::State;
 use cdp::control::{Control, Erase};
 use serde::{Deserialize, Serialize};
@@ -21,10 +21,11 @@ pub fn routes(tag: &'static str) -> Routes {
         erase,
         doc(tag, "Forget a person")
             .more(
-                "Identifiers, attributes, tags, segments and what events said of the person go; amounts, times and names of \
-                 events stay, and belong to nobody. It cannot be undone. The same identifier told later is somebody new. \
-                 What was received is unreadable after `raw_days` days at the latest, when the keys of those days are \
-                 destroyed; backups made before hold their own keys: delete those.",
+                "Identifiers, attributes, tags, segments, entries of uploaded lists and what events said of the person go; \
+                 amounts, times and names of events stay, and belong to nobody. It cannot be undone. The same identifier \
+                 told later is somebody new. What was received is unreadable after `raw_days` days at the latest, when the \
+                 keys of those days are destroyed. Not reached: backups made before, until they are removed (`backups`), \
+                 files of exports for the rest of their day, and what other systems were told.",
             )
             .body::<EraseInput>()
             .answers::<Written<EraseAnswer>>()
@@ -48,6 +49,27 @@ pub struct EraseAnswer {
     pub id: String,
     /// Days after which nothing received about the person can be read any more.
     pub raw_days: u16,
+    /// What backups that were made before still hold, and for how long.
+    #[schema(
+        example = "backups made before 2026-11-22T09:00:00Z still hold the person; the newest 14 daily ones are kept"
+    )]
+    pub backups: String,
+}
+
+/// What backups still hold of somebody who is erased now.
+fn backups(shared: &Shared) -> String {
+    let config = &shared.config;
+    let before = format!(
+        "backups made before {} still hold this person, with the keys beside them",
+        shared.now().rfc3339()
+    );
+    match (config.backup_daily, config.backups_kept) {
+        (true, 0) => format!("{before}; daily ones are never removed (backup.keep is 0)"),
+        (true, kept) => format!(
+            "{before}; daily ones are gone after {kept} days (backup.keep), others when somebody removes them"
+        ),
+        (false, _) => format!("{before}, until somebody removes them"),
+    }
 }
 
 async fn erase(
@@ -73,9 +95,20 @@ async fn erase(
         reason: input.reason.into(),
     });
     let (token, _) = shared.command(command, &request).await?;
+    let act = Act {
+        by: caller.name.clone(),
+        brand: BrandId(0),
+        action: "erase".into(),
+        kind: "member".into(),
+        item: MemberId(member).to_string(),
+        // Not the reason: it may be personal, and this cannot be erased.
+        detail: String::new(),
+    };
+    shared.registry().audit(&act, shared.now()).await?;
     let answer = EraseAnswer {
         id: MemberId(member).to_string(),
-        raw_days: DAY_KEYS_KEPT,
+        raw_days: shared.config.day_keys.days_kept,
+        backups: backups(&shared),
     };
     Ok(Written::changed(token, answer))
 }

@@ -312,7 +312,7 @@ async fn no_brand_reaches_anothers_resources() {
             .filter(|route| route.path.starts_with(&format!("{path}/")))
         {
             let own = !route.path.contains("{id}");
-            let target = route.path.replace("{id}", &id);
+            let target = route.path.replace("{id}", &id).replace("{export}", "1");
             let body = match (route.method.as_str(), target.rsplit('/').next()) {
                 ("GET" | "DELETE", _) => None,
                 (_, Some("batch")) => Some(json!({"action": "delete", "ids": [made.json["id"]]})),

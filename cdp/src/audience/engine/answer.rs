@@ -109,6 +109,11 @@ impl Engine {
         self.store.people.universe.len()
     }
 
+    /// Names of attributes that members have or had, in order.
+    pub fn attribute_names(&self) -> Vec<Box<str>> {
+        self.store.attributes.keys().cloned().collect()
+    }
+
     /// How many satisfy a plan at `now` (or at the engine's time, if that is later).
     pub fn count(&mut self, plan: &Plan, now: Time) -> Result<Counted, NotReady> {
         let prepared = self.ready(plan, now)?;

@@ -89,8 +89,17 @@ fn nothing_finds_an_erased_person_and_the_same_phone_is_somebody_new() {
         panic!("{:?}", world.last.effects)
     };
     assert_eq!(&*effect.channel, ERASE_CHANNEL);
-    let effect: EraseEffect = routed::decode(&effect.payload).unwrap();
+    let effect = EraseEffect::read(&effect.payload).unwrap();
     assert_eq!(effect.fragments, told[0].fragments);
+    let mut forgotten = effect.identifiers.clone();
+    forgotten.sort_by(|a, b| a.kind.cmp(&b.kind));
+    assert_eq!(forgotten, [phone(1), user("canary-u")]);
+    // As earlier versions wrote it.
+    let old = EraseEffect::read(&routed::encode(&effect.fragments)).unwrap();
+    assert_eq!(
+        (old.fragments, old.identifiers),
+        (effect.fragments, Vec::new())
+    );
 
     // The same person again is somebody new; nothing leads back.
     tell(&mut world, "4", vec![user("canary-u"), phone(1)]);

@@ -1,0 +1,95 @@
+//! Exports of segments: members as rows of a CSV or XLSX file, made by a job and fetched while it is kept.
+//!
+//! Members are read page by page, each page from a snapshot of its own, and written at once: memory does not grow with the
+//! segment, and whoever is erased meanwhile is not in a later page. What a row shows is what the caller may see of the
+//! member ([`row`]): personal fields are masked as in Member 360. A file goes away after [`KEPT_MS`].
+//!
+//! Absent on purpose: going on in the middle. An export that a stop or a crash interrupted is made anew, because half of
+//! it would tell of yesterday; nobody can fetch a file before it is whole.
+
+pub mod columns;
+pub mod row;
+pub mod table;
+pub mod worker;
+
+use std::path::PathBuf;
+
+use actors::model::{FieldClass, Scope, SegmentId, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::jobs::{JobView, Jobs};
+use crate::resource::SheetFormat;
+
+/// What export jobs are called.
+pub const KIND: &str = "export";
+
+/// How long a file of an export is kept: a day, because it holds in the open what the rest of the data folder forgets when
+/// a person is erased.
+pub const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
+
+/// What an export needs to be made (again).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Detail {
+    /// The segment.
+    pub segment: u32,
+    /// `csv` or `xlsx`.
+    pub format: Format,
+    /// Names of columns, in order.
+    pub columns: Vec<String>,
+    /// CSV with texts as they are, also those that a spreadsheet would calculate.
+    pub raw: bool,
+    /// What the caller might see when it asked.
+    pub scope: Scope,
+    /// The number of the API key that asked.
+    pub key: i64,
+    /// Its name, for the audit.
+    pub by: String,
+}
+
+impl Detail {
+    /// The segment's number by type.
+    pub fn segment(&self) -> SegmentId {
+        SegmentId(self.segment)
+    }
+}
+
+/// Formats of an export.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// Comma-separated, UTF-8 with a byte order mark.
+    #[default]
+    Csv,
+    /// Office Open XML.
+    Xlsx,
+}
+
+impl Format {
+    /// As tables call it.
+    pub fn sheet(self) -> SheetFormat {
+        match self {
+            Format::Csv => SheetFormat::Csv,
+            Format::Xlsx => SheetFormat::Xlsx,
+        }
+    }
+}
+
+/// Where the file of an export lies. `None`: jobs are not kept.
+pub fn file(jobs: &Jobs, id: u64, format: Format) -> Option<PathBuf> {
+    let name = format!("members.{}", format.sheet().ending());
+    Some(jobs.folder_of(id)?.join(name))
+}
+
+/// Until when the file of a job is kept; `None` while it has not ended.
+pub fn kept_until(job: &JobView) -> Option<Time> {
+    let ended = Time::from_rfc3339(job.ended.as_deref()?)?;
+    Some(ended.plus_ms(KEPT_MS))
+}
+
+/// Whether somebody with this scope sees personal fields masked.
+pub fn masks(scope: &Scope) -> bool {
+    scope.fields < FieldClass::P3
+}
+
+#[cfg(test)]
+mod tests;

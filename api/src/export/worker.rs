@@ -1,0 +1,274 @@
+//! The thread that makes exports, one after the other.
+
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use actors::model::{BrandId, Fault, MemberNo, Retry};
+use actors::registry::Act;
+use pipelines::audience::{AudienceError, Sees};
+use tokio::runtime::Handle;
+
+use super::columns::Column;
+use super::row::RowMaker;
+use super::table::{Finished, Table};
+use super::{Detail, KIND, file, kept_until};
+use crate::app::Shared;
+use crate::error::{ApiError, chain};
+use crate::jobs::{Taken, Ticket};
+
+/// Members of one page: what one snapshot is kept for, some tens of milliseconds.
+const PAGE: usize = 1_000;
+/// One wait for the audience after a start; repeated until it is there or the job ends.
+const AUDIENCE_WAIT: Duration = Duration::from_millis(500);
+/// How often an export begins anew because somebody edited the rule meanwhile.
+const EDITS_MAX: usize = 3;
+
+/// Why an export ends early.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// A file of ours cannot be written.
+    #[error("the file: {0}")]
+    Io(#[from] std::io::Error),
+    /// The audience does not answer.
+    #[error(transparent)]
+    Audience(#[from] AudienceError),
+    /// Rows or the registry do not.
+    #[error("{0}")]
+    Read(String),
+    /// The rule is being edited all the time.
+    #[error("the rule of the segment was edited while it was exported: try again")]
+    Edited,
+    /// Somebody stopped it.
+    #[error("cancelled behind {rows} members")]
+    Cancelled {
+        /// Rows that were written; there is no file.
+        rows: u64,
+    },
+}
+
+impl From<ApiError> for ExportError {
+    fn from(error: ApiError) -> ExportError {
+        ExportError::Read(error.message().to_owned())
+    }
+}
+
+/// Removes files whose time is up. Harmless at any time.
+pub fn clean(shared: &Shared) {
+    for job in shared.jobs.list(Some(KIND)) {
+        if kept_until(&job).is_some_and(|until| until <= shared.now())
+            && let Some(folder) = shared.jobs.folder_of(job.id)
+        {
+            remove(&folder);
+        }
+    }
+}
+
+fn remove(folder: &Path) {
+    match fs::remove_dir_all(folder) {
+        Ok(()) => tracing::info!(folder = %folder.display(), "export removed"),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            tracing::warn!(%error, folder = %folder.display(), "an export cannot be removed");
+        }
+    }
+}
+
+/// Starts the thread. It ends when [`crate::jobs::Jobs::stop`] is called, in the middle of an export if need be.
+pub fn start(shared: Shared) -> std::io::Result<JoinHandle<()>> {
+    let runtime = Handle::current();
+    std::thread::Builder::new()
+        .name("exports".into())
+        .spawn(move || {
+            clean(&shared);
+            while let Some(taken) = shared.jobs.take(KIND) {
+                let done = catch_unwind(AssertUnwindSafe(|| export(&shared, &runtime, &taken)));
+                // The library of workbooks panics when its temporary files cannot be written.
+                let done = done.unwrap_or_else(|_| {
+                    let what = "it failed; see the log of the server, and whether the disk is full";
+                    Err(ExportError::Read(what.into()))
+                });
+                finish(&shared, &taken, done);
+                clean(&shared);
+            }
+        })
+}
+
+fn finish(shared: &Shared, taken: &Taken, done: Result<String, ExportError>) {
+    let result = match done {
+        Ok(what) => Ok(what),
+        // The process stops: it is made anew after the next start.
+        Err(ExportError::Cancelled { .. })
+            if shared.jobs.stopping() && !taken.ticket.cancelled() =>
+        {
+            return;
+        }
+        Err(error) => {
+            let text = chain(&error);
+            tracing::warn!(error = text, job = taken.id, "an export ended early");
+            if let Some(folder) = shared.jobs.folder_of(taken.id) {
+                remove(&folder);
+            }
+            Err(text)
+        }
+    };
+    shared.jobs.end(taken.id, result, shared.now());
+}
+
+fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, ExportError> {
+    let detail: Detail = serde_json::from_value(taken.detail.clone())
+        .map_err(|error| ExportError::Read(format!("a job of another version: {error}")))?;
+    let no_place = || ExportError::Read("jobs are not kept".into());
+    let folder = shared.jobs.folder_of(taken.id).ok_or_else(no_place)?;
+    let path = file(&shared.jobs, taken.id, detail.format).ok_or_else(no_place)?;
+    let work = Work {
+        shared,
+        runtime,
+        ticket: &taken.ticket,
+        columns: detail
+            .columns
+            .iter()
+            .filter_map(|it| Column::parse(it))
+            .collect(),
+        detail: &detail,
+    };
+    if work.columns.len() != detail.columns.len() {
+        return Err(ExportError::Read("a job of another version".into()));
+    }
+    for _ in 0..EDITS_MAX {
+        // What an interrupted run has left is not gone on with.
+        if folder.exists() {
+            fs::remove_dir_all(&folder)?;
+        }
+        fs::create_dir_all(&folder)?;
+        work.audience()?;
+        let version = shared.audience().segment(detail.segment())?.version;
+        let Some((rows, done)) = work.write(&path, version)? else {
+            continue;
+        };
+        let mut what = format!("{rows} members");
+        if done.sheets > 1 {
+            what.push_str(&format!(", {} sheets", done.sheets));
+        }
+        if done.cut > 0 {
+            what.push_str(&format!(
+                ", {} texts cut at 32,767 characters: take CSV",
+                done.cut
+            ));
+        }
+        taken.ticket.count("rows", rows);
+        taken.ticket.count("bytes", done.bytes);
+        // Before anybody can fetch it. A crash behind this makes the file, and the entry, once more.
+        runtime.block_on(audit(shared, &detail, taken.id, "export", rows))?;
+        return Ok(what);
+    }
+    Err(ExportError::Edited)
+}
+
+/// Enters into the audit chain what was done with an export.
+pub async fn audit(
+    shared: &Shared,
+    detail: &Detail,
+    job: u64,
+    action: &str,
+    rows: u64,
+) -> Result<(), ApiError> {
+    let masked = match super::masks(&detail.scope) {
+        true => ", personal fields masked",
+        false => "",
+    };
+    let act = Act {
+        by: detail.by.clone(),
+        brand: BrandId(0),
+        action: action.into(),
+        kind: "segment".into(),
+        item: detail.segment.to_string(),
+        detail: format!(
+            "export {job}: {rows} members, {} columns, {}{masked}",
+            detail.columns.len(),
+            detail.format.sheet().ending(),
+        ),
+    };
+    Ok(shared.registry().audit(&act, shared.now()).await?)
+}
+
+/// One run over a segment.
+struct Work<'w> {
+    shared: &'w Shared,
+    runtime: &'w Handle,
+    ticket: &'w Ticket,
+    columns: Vec<Column>,
+    detail: &'w Detail,
+}
+
+impl Work<'_> {
+    fn stopped(&self) -> bool {
+        self.ticket.cancelled() || self.shared.jobs.stopping()
+    }
+
+    /// Waits until the audience is there: after a start it is made first.
+    fn audience(&self) -> Result<(), ExportError> {
+        loop {
+            if self.stopped() {
+                return Err(ExportError::Cancelled { rows: 0 });
+            }
+            let audience = self.shared.audience();
+            let wait = audience.wait(Sees::Segments, AUDIENCE_WAIT);
+            let ready = self
+                .runtime
+                .block_on(wait)
+                .and_then(|()| audience.segment_members(self.detail.segment(), None, 0));
+            match ready {
+                Ok(_) => return Ok(()),
+                // Under load it may never have caught up: that is no reason to wait.
+                Err(AudienceError::Lagging(_)) => return Ok(()),
+                Err(error) if matches!(error.retry(), Retry::After(_)) => {
+                    std::thread::park_timeout(AUDIENCE_WAIT);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Writes all members. `None`: the rule of this version was replaced meanwhile.
+    fn write(
+        &self,
+        path: &Path,
+        version: Option<u32>,
+    ) -> Result<Option<(u64, Finished)>, ExportError> {
+        let (shared, detail) = (self.shared, self.detail);
+        let segment = detail.segment();
+        let mut table = Table::create(path, detail.format, detail.raw, &detail.columns)?;
+        let (mut rows, mut seen) = (0, 0);
+        let mut after: Option<MemberNo> = None;
+        loop {
+            let now = shared.audience().segment(segment)?;
+            let numbers = shared.audience().segment_members(segment, after, PAGE)?;
+            if now.version != version {
+                return Ok(None);
+            }
+            let Some(last) = numbers.last() else { break };
+            after = Some(*last);
+            let snapshot = shared.snapshot()?;
+            let (_, schema) = shared.attributes(&snapshot)?;
+            let labels = shared.audience().names();
+            let maker = RowMaker::new(&snapshot, &detail.scope, &self.columns, schema, &labels);
+            for number in &numbers {
+                if let Some(cells) = maker.cells(*number)? {
+                    table.row(&cells)?;
+                    rows += 1;
+                }
+            }
+            seen += numbers.len() as u64;
+            self.ticket.progress(seen, now.count.unwrap_or(0).max(seen));
+            self.ticket.count("rows", rows);
+            actors::crash::point("export-page");
+            if self.stopped() {
+                return Err(ExportError::Cancelled { rows });
+            }
+        }
+        Ok(Some((rows, table.finish()?)))
+    }
+}

@@ -1,0 +1,300 @@
+//! Exports of a segment's members: start one, watch it, fetch its file.
+
+use actors::model::{BrandSet, SegmentId, Time};
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use pipelines::audience::Sees;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::Shared;
+use crate::error::ApiError;
+use crate::export::columns::Known;
+use crate::export::table::{SHEET_ROWS_MAX, SHEETS_MAX};
+use crate::export::{self, Detail, Format, KIND, kept_until, worker};
+use crate::http::page::ListQuery;
+use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
+use crate::jobs::{JobState, JobView};
+use crate::resource::load;
+use crate::routes::audience::sees_everybody;
+
+/// The routes of this topic.
+pub fn routes() -> Routes {
+    let tag = "Segments";
+    let allowed = Permission::MembersExport;
+    crate::http::routes()
+        .post(
+            "/api/v1/segments/{id}/exports",
+            allowed,
+            start,
+            doc(tag, "Export the members of a segment")
+                .more(
+                    "A job writes a file, which is kept for 24 hours and goes away. Columns: `id status since first_seen \
+                     last_seen event_count order_count identifier.KIND identifiers.other attribute.NAME tag.CODE`; without \
+                     `columns` all of them but the counts. Personal fields are masked by the key's field class, and the \
+                     audit chain has an entry. In CSV, texts that a spreadsheet would calculate (first character `=`, `+`, \
+                     `-`, `@`, tab, return) begin with `'` unless `raw` is true; cells of XLSX are texts. Members are read \
+                     page by page: who enters or leaves meanwhile may be in it or not.",
+                )
+                .body::<ExportInput>()
+                .answers::<Written<ExportAnswer>>()
+                .sees(Sees::Segments),
+        )
+        .get(
+            "/api/v1/segments/{id}/exports",
+            allowed,
+            list,
+            doc(tag, "Exports of a segment, newest first")
+                .query::<ListQuery>()
+                .answers::<Page<ExportAnswer>>(),
+        )
+        .get(
+            "/api/v1/segments/{id}/exports/{export}",
+            allowed,
+            get,
+            doc(tag, "One export and how far it is").answers::<ExportAnswer>(),
+        )
+        .post(
+            "/api/v1/segments/{id}/exports/{export}/cancel",
+            allowed,
+            cancel,
+            doc(tag, "Stop an export")
+                .more("Nothing is left of it.")
+                .answers::<Written<ExportAnswer>>(),
+        )
+        .get(
+            "/api/v1/segments/{id}/exports/{export}/file",
+            allowed,
+            download,
+            doc(tag, "The file of an export")
+                .more("For the key that asked for it, and for keys that see at least as much. Each fetch is in the audit chain.")
+                .media("text/csv"),
+        )
+}
+
+/// An export to start.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExportInput {
+    /// `csv` when left out.
+    #[serde(default)]
+    #[schema(inline)]
+    pub format: Format,
+    /// Names of columns in their order; everything when left out.
+    #[schema(example = json!(["id", "identifier.phone", "attribute.city", "tag.level"]))]
+    pub columns: Option<Vec<String>>,
+    /// CSV with texts as they are: for programs, not for spreadsheets.
+    #[serde(default)]
+    pub raw: bool,
+}
+
+/// An export. `counts` has `rows` and `bytes`.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ExportAnswer {
+    /// How far it is.
+    #[serde(flatten)]
+    pub job: JobView,
+    /// The segment.
+    pub segment: u32,
+    /// Format.
+    #[schema(inline)]
+    pub format: Format,
+    /// Columns, in their order.
+    pub columns: Vec<String>,
+    /// Personal fields are masked.
+    pub masked: bool,
+    /// Where the file is, while there is one.
+    pub file: Option<String>,
+    /// Until when it is kept.
+    pub kept_until: Option<String>,
+}
+
+impl ExportAnswer {
+    fn of(job: JobView, detail: Detail, now: Time) -> ExportAnswer {
+        let until = kept_until(&job).filter(|until| job.state == JobState::Done && now < *until);
+        ExportAnswer {
+            segment: detail.segment,
+            format: detail.format,
+            masked: export::masks(&detail.scope),
+            columns: detail.columns,
+            file: until.map(|_| {
+                format!(
+                    "/api/v1/segments/{}/exports/{}/file",
+                    detail.segment, job.id
+                )
+            }),
+            kept_until: until.map(Time::rfc3339),
+            job,
+        }
+    }
+}
+
+async fn start(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<u32>,
+    Input(input): Input<ExportInput>,
+) -> Result<Written<ExportAnswer>, ApiError> {
+    // Whether somebody satisfies a rule may follow from facts of any brand.
+    sees_everybody(&caller)?;
+    let segment = load::<super::Segment>(&shared, &caller, &id.to_string()).await?;
+    let now = shared
+        .ask(move |audience| audience.segment(SegmentId(id)))
+        .await?;
+    let rows_max = SHEET_ROWS_MAX * SHEETS_MAX;
+    if input.format == Format::Xlsx && now.count.unwrap_or(0) > rows_max {
+        let message = format!("a workbook takes {rows_max} members: take csv");
+        return Err(ApiError::new("body_invalid", message).field("format"));
+    }
+    let known = {
+        let (shared, scope) = (shared.clone(), caller.scope.clone());
+        let read = tokio::task::spawn_blocking(move || Known::read(&shared, &scope)).await;
+        read.map_err(|error| {
+            tracing::error!(%error, "columns cannot be read");
+            ApiError::new("internal", "the server could not do this")
+        })??
+    };
+    let columns = input.columns.unwrap_or_else(|| known.all());
+    known.check(&columns)?;
+    let detail = Detail {
+        segment: id,
+        format: input.format,
+        columns,
+        raw: input.raw,
+        scope: caller.scope.clone(),
+        key: caller.key,
+        by: caller.name.clone(),
+    };
+    let value = serde_json::to_value(&detail).expect("texts and numbers always serialise");
+    tracing::info!(by = caller.name, segment = id, "export asked for");
+    let job = shared
+        .jobs
+        .enqueue(KIND, segment.name, value, shared.now())
+        .map_err(|error| match error.kind() {
+            std::io::ErrorKind::StorageFull => ApiError::new("disk_full", "the disk is full"),
+            std::io::ErrorKind::QuotaExceeded => {
+                ApiError::new("busy", "too many exports are waiting")
+            }
+            _ => {
+                tracing::error!(%error, "an export cannot be noted");
+                ApiError::new("file_io", "the server could not do this")
+            }
+        })?;
+    let answer = ExportAnswer::of(job, detail, shared.now());
+    Ok(Written::created(None, answer))
+}
+
+/// Whether a caller may know of an export: who asked for it, and who sees everything.
+fn sees(caller: &Caller, detail: &Detail) -> bool {
+    detail.key == caller.key || caller.scope.brands == BrandSet::All
+}
+
+async fn known(
+    shared: &Shared,
+    caller: &Caller,
+    segment: u32,
+    id: u64,
+) -> Result<(JobView, Detail), ApiError> {
+    load::<super::Segment>(shared, caller, &segment.to_string()).await?;
+    shared
+        .jobs
+        .detail(id)
+        .filter(|(job, _)| job.kind == KIND)
+        .and_then(|(job, detail)| Some((job, serde_json::from_value::<Detail>(detail).ok()?)))
+        .filter(|(_, detail)| detail.segment == segment && sees(caller, detail))
+        .ok_or_else(|| ApiError::not_found("export"))
+}
+
+async fn list(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(id): Segment<u32>,
+    Query(query): Query<ListQuery>,
+) -> Result<Json<Page<ExportAnswer>>, ApiError> {
+    load::<super::Segment>(&shared, &caller, &id.to_string()).await?;
+    let now = shared.now();
+    let all = shared
+        .jobs
+        .list_details(Some(KIND))
+        .into_iter()
+        .filter_map(|(job, detail)| Some((job, serde_json::from_value::<Detail>(detail).ok()?)))
+        .filter(|(_, detail)| detail.segment == id && sees(&caller, detail))
+        .map(|(job, detail)| ExportAnswer::of(job, detail, now))
+        .collect();
+    Page::slice(all, &query.paging()).map(Json)
+}
+
+async fn get(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment((segment, id)): Segment<(u32, u64)>,
+) -> Result<Json<ExportAnswer>, ApiError> {
+    let (job, detail) = known(&shared, &caller, segment, id).await?;
+    Ok(Json(ExportAnswer::of(job, detail, shared.now())))
+}
+
+async fn cancel(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment((segment, id)): Segment<(u32, u64)>,
+) -> Result<Written<ExportAnswer>, ApiError> {
+    let (_, detail) = known(&shared, &caller, segment, id).await?;
+    let job = shared.jobs.cancel(id, shared.now());
+    let job = job.ok_or_else(|| ApiError::not_found("export"))?;
+    let answer = ExportAnswer::of(job, detail, shared.now());
+    Ok(Written::changed(None, answer))
+}
+
+async fn download(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment((segment, id)): Segment<(u32, u64)>,
+) -> Result<Response, ApiError> {
+    let (job, mut detail) = known(&shared, &caller, segment, id).await?;
+    if job.state != JobState::Done {
+        let message = "this export has no file: it is not done";
+        return Err(ApiError::new("export_not_ready", message));
+    }
+    // Its key may see less today than when it asked.
+    if caller.scope.fields < detail.scope.fields || caller.scope.brands != BrandSet::All {
+        let message = "this file shows more than this key may see: start an export with it";
+        return Err(ApiError::new("permission_missing", message));
+    }
+    let gone = || {
+        ApiError::new(
+            "export_gone",
+            "the file has been removed after its time was up",
+        )
+    };
+    if kept_until(&job).is_none_or(|until| until <= shared.now()) {
+        return Err(gone());
+    }
+    let path = export::file(&shared.jobs, id, detail.format).ok_or_else(gone)?;
+    let file = tokio::fs::File::open(path).await.map_err(|_| gone())?;
+    let bytes = file.metadata().await.map_err(|_| gone())?.len();
+    detail.by = caller.name;
+    let rows = job.counts.get("rows").copied().unwrap_or(0);
+    worker::audit(&shared, &detail, id, "download", rows).await?;
+    let sheet = detail.format.sheet();
+    let mut response = crate::http::file_body(file).into_response();
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(sheet.media()),
+    );
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let name = format!(
+        "attachment; filename=\"segment-{segment}-export-{id}.{}\"",
+        sheet.ending()
+    );
+    let name = HeaderValue::try_from(name).expect("numbers are ASCII");
+    headers.insert(header::CONTENT_DISPOSITION, name);
+    Ok(response)
+}
