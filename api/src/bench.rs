@@ -7,6 +7,7 @@
 mod apply;
 mod child;
 mod disk;
+mod export;
 mod import;
 mod ingest;
 mod load;
@@ -45,6 +46,8 @@ pub enum What {
     Segments,
     /// Reading files of every format, beside DuckDB.
     Import,
+    /// Exporting a segment.
+    Export,
 }
 
 /// How to measure it.
@@ -54,7 +57,7 @@ pub struct BenchOptions {
     pub what: What,
     /// Events of a run.
     pub events: u64,
-    /// People who act; for `restart` the members to fill.
+    /// People who act; for `restart` and `export` the members to fill.
     pub people: u32,
     /// Connections that send at the same time.
     pub connections: usize,
@@ -151,6 +154,7 @@ pub async fn run(options: &BenchOptions) -> Result<Table, BenchError> {
         What::Generate => parts::generate(options, &mut table),
         What::Segments => segments::run(options, &dir.0, &mut table).await?,
         What::Import => import::run(options, &dir.0, &mut table)?,
+        What::Export => export::run(options, &dir.0, &mut table).await?,
     }
     Ok(table)
 }

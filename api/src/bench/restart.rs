@@ -107,7 +107,7 @@ async fn stat(address: SocketAddr, name: &str) -> f64 {
 }
 
 /// Members with a phone, a unionid and an openid, named in one event each.
-async fn fill(
+pub(super) async fn fill(
     options: &BenchOptions,
     address: SocketAddr,
     keys: &Keyring,

@@ -82,6 +82,7 @@ impl Table {
             What::Generate => "the load generator alone",
             What::Segments => "counting segments",
             What::Import => "files read in this process",
+            What::Export => "a segment exported over HTTP",
         };
         Table {
             title: title.to_owned(),

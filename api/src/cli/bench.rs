@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
 
-    /// People who act; for restart: members to fill
+    /// People who act; for restart and export: members to fill
     #[arg(long, value_name = "N", default_value_t = 200_000)]
     people: u32,
 
@@ -110,6 +110,8 @@ enum Choice {
     Segments,
     /// Reading files of every format, beside DuckDB
     Import,
+    /// Exporting a segment as CSV and XLSX
+    Export,
 }
 
 /// Runs it.
@@ -126,6 +128,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         Choice::Generate => What::Generate,
         Choice::Segments => What::Segments,
         Choice::Import => What::Import,
+        Choice::Export => What::Export,
     };
     let program = match &args.program {
         Some(program) => program.clone(),

@@ -113,6 +113,53 @@ pub(super) trait RowReader: Send {
     fn about(&self) -> String;
 }
 
+/// Rows of a table that knows how many it has: counted instead of measured in bytes. What the readers of Parquet and XLSX
+/// have in common.
+struct Counted {
+    done: u64,
+    rows: u64,
+    /// Cells of the row that was rejected last.
+    flawed: Vec<String>,
+}
+
+impl Counted {
+    /// A table of so many rows; 0: it does not say.
+    fn new(rows: u64) -> Counted {
+        Counted {
+            done: 0,
+            rows,
+            flawed: Vec::new(),
+        }
+    }
+
+    /// The next row; one with a flaw is rejected.
+    fn read(&mut self, cells: Vec<String>, flaw: Option<Reject>) -> Read {
+        let byte = self.done;
+        self.done += 1;
+        let line = match flaw {
+            None => Line::Cells(cells),
+            Some(reject) => {
+                self.flawed = cells;
+                Line::Bad(reject)
+            }
+        };
+        Read { byte, line }
+    }
+
+    /// As [`RowReader::raw`].
+    fn raw(&self, line: &Line) -> Vec<u8> {
+        match line {
+            Line::Cells(cells) => csv_line(cells),
+            _ => csv_line(&self.flawed),
+        }
+    }
+
+    /// As [`RowReader::progress`].
+    fn progress(&self) -> Option<(u64, u64)> {
+        Some((self.done, self.rows))
+    }
+}
+
 /// Whether the first bytes alone say what a file is.
 pub(super) fn is_sure(magic: &[u8]) -> bool {
     let known = FORMATS

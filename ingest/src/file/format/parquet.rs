@@ -17,7 +17,7 @@ use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::schema::types::ColumnDescPtr;
 
 use self::value::Reading;
-use super::{Line, Read, RowReader, csv_line};
+use super::{Counted, Line, Read, RowReader};
 use crate::file::FileError;
 use crate::file::content::{Content, Place};
 use crate::file::options::FileOptions;
@@ -49,9 +49,7 @@ struct Table<R: ChunkReader + 'static> {
     /// Rows being handed out, by column.
     batch: Vec<std::vec::IntoIter<Cell>>,
     waiting: usize,
-    done: u64,
-    rows: u64,
-    flawed: Vec<String>,
+    counted: Counted,
 }
 
 struct Chosen {
@@ -84,9 +82,7 @@ impl<R: ChunkReader + 'static> Table<R> {
             readers: Vec::new(),
             batch: Vec::new(),
             waiting: 0,
-            done: 0,
-            rows,
-            flawed: Vec::new(),
+            counted: Counted::new(rows),
         })
     }
 
@@ -160,8 +156,6 @@ impl<R: ChunkReader + 'static> RowReader for Table<R> {
             return Ok(None);
         }
         self.waiting -= 1;
-        let byte = self.done;
-        self.done += 1;
         let mut cells = Vec::with_capacity(self.batch.len());
         let mut flaw = None;
         for (column, chosen) in self.batch.iter_mut().zip(&self.chosen) {
@@ -175,35 +169,25 @@ impl<R: ChunkReader + 'static> RowReader for Table<R> {
                 }
             }
         }
-        let line = match flaw {
-            None => Line::Cells(cells),
-            Some(reject) => {
-                self.flawed = cells;
-                Line::Bad(reject)
-            }
-        };
-        Ok(Some(Read { byte, line }))
+        Ok(Some(self.counted.read(cells, flaw)))
     }
 
     fn byte(&self) -> u64 {
-        self.done
+        self.counted.done
     }
 
     fn raw(&self, line: &Line) -> Vec<u8> {
-        match line {
-            Line::Cells(cells) => csv_line(cells),
-            _ => csv_line(&self.flawed),
-        }
+        self.counted.raw(line)
     }
 
     fn progress(&self) -> Option<(u64, u64)> {
-        Some((self.done, self.rows))
+        self.counted.progress()
     }
 
     fn about(&self) -> String {
         format!(
             "{} rows in {} groups",
-            self.rows,
+            self.counted.rows,
             self.file.num_row_groups()
         )
     }

@@ -15,7 +15,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use calamine::{Reader as _, Xlsx, XlsxError};
 
 use self::cell::text;
-use super::{Line, Read, RowReader, csv_line};
+use super::{Counted, Line, Read, RowReader};
 use crate::file::FileError;
 use crate::file::content::{Content, Seekable};
 use crate::file::options::FileOptions;
@@ -40,9 +40,7 @@ struct Sheet {
     batches: Receiver<Result<Vec<SheetRow>, FileError>>,
     batch: std::vec::IntoIter<SheetRow>,
     about: String,
-    done: u64,
-    rows: u64,
-    flawed: Vec<String>,
+    counted: Counted,
     ended: bool,
 }
 
@@ -78,9 +76,7 @@ pub(super) fn open(
         batches,
         batch: Vec::new().into_iter(),
         about: opened.about,
-        done: 0,
-        rows: opened.rows,
-        flawed: Vec::new(),
+        counted: Counted::new(opened.rows),
         ended: false,
     }))
 }
@@ -132,31 +128,19 @@ impl RowReader for Sheet {
                 Err(_) => return Err(gave_up(row)),
             }
         };
-        let byte = self.done;
-        self.done += 1;
-        let line = match sheet_row.flaw {
-            None => Line::Cells(sheet_row.cells),
-            Some(reject) => {
-                self.flawed = sheet_row.cells;
-                Line::Bad(reject)
-            }
-        };
-        Ok(Some(Read { byte, line }))
+        Ok(Some(self.counted.read(sheet_row.cells, sheet_row.flaw)))
     }
 
     fn byte(&self) -> u64 {
-        self.done
+        self.counted.done
     }
 
     fn raw(&self, line: &Line) -> Vec<u8> {
-        match line {
-            Line::Cells(cells) => csv_line(cells),
-            _ => csv_line(&self.flawed),
-        }
+        self.counted.raw(line)
     }
 
     fn progress(&self) -> Option<(u64, u64)> {
-        Some((self.done, self.rows))
+        self.counted.progress()
     }
 
     fn about(&self) -> String {
