@@ -23,6 +23,8 @@ use crate::jobs::{Taken, Ticket};
 const PAGE: usize = 1_000;
 /// One wait for the audience after a start; repeated until it is there or the job ends.
 const AUDIENCE_WAIT: Duration = Duration::from_millis(500);
+/// Waits for a segment that nobody knows: just after a start it is not told yet; one that was disabled never is.
+const UNKNOWN_MAX: u32 = 10;
 /// How often an export begins anew because somebody edited the rule meanwhile.
 const EDITS_MAX: usize = 3;
 
@@ -82,6 +84,8 @@ pub fn start(shared: Shared) -> std::io::Result<JoinHandle<()>> {
     std::thread::Builder::new()
         .name("exports".into())
         .spawn(move || {
+            // A file may wait, events may not.
+            actors::runtime::worker::stand_back();
             clean(&shared);
             while let Some(taken) = shared.jobs.take(KIND) {
                 let done = catch_unwind(AssertUnwindSafe(|| export(&shared, &runtime, &taken)));
@@ -208,27 +212,29 @@ impl Work<'_> {
         self.ticket.cancelled() || self.shared.jobs.stopping()
     }
 
-    /// Waits until the audience is there: after a start it is made first.
+    /// Waits until the audience is there: after a start it is made first, and then told which segments there are.
     fn audience(&self) -> Result<(), ExportError> {
+        let mut unknown = 0;
         loop {
             if self.stopped() {
                 return Err(ExportError::Cancelled { rows: 0 });
             }
             let audience = self.shared.audience();
             let wait = audience.wait(Sees::Segments, AUDIENCE_WAIT);
-            let ready = self
-                .runtime
-                .block_on(wait)
-                .and_then(|()| audience.segment_members(self.detail.segment(), None, 0));
+            let ready = match self.runtime.block_on(wait) {
+                // Under load it may never have caught up: that is no reason to wait.
+                Ok(()) | Err(AudienceError::Lagging(_)) => {
+                    audience.segment_members(self.detail.segment(), None, 0)
+                }
+                Err(error) => Err(error),
+            };
             match ready {
                 Ok(_) => return Ok(()),
-                // Under load it may never have caught up: that is no reason to wait.
-                Err(AudienceError::Lagging(_)) => return Ok(()),
-                Err(error) if matches!(error.retry(), Retry::After(_)) => {
-                    std::thread::park_timeout(AUDIENCE_WAIT);
-                }
+                Err(AudienceError::NoSegment(_)) if unknown < UNKNOWN_MAX => unknown += 1,
+                Err(error) if matches!(error.retry(), Retry::After(_)) => {}
                 Err(error) => return Err(error.into()),
             }
+            std::thread::park_timeout(AUDIENCE_WAIT);
         }
     }
 
