@@ -14,7 +14,7 @@ use crate::tag::TagPlan;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
     /// The segment.
-    pub segment: Box<str>,
+    pub segment: Arc<str>,
     /// Version of its definition.
     pub version: u32,
     /// The member.
@@ -165,6 +165,11 @@ impl Segments {
                 live.mark(member);
             }
         }
+    }
+
+    /// Whether a segment reads an input.
+    pub fn is_read(&self, input: &Input) -> bool {
+        self.readers.contains_key(input)
     }
 
     /// Marks everybody in every segment that reads an input.

@@ -1,5 +1,7 @@
 //! Keeping up: the clock, members to look at again, new editions of segments.
 
+use std::sync::Arc;
+
 use actors::model::{MemberNo, Time};
 
 use super::super::bits::{Part, Set};
@@ -249,8 +251,11 @@ impl Engine {
         if !all && dirty.is_empty() {
             return 0;
         }
-        dirty.sort_unstable();
-        dirty.dedup();
+        // So many are looked at by a pass over all of them, whoever they are.
+        if dirty.len() <= blocks * PASS_FROM {
+            dirty.sort_unstable();
+            dirty.dedup();
+        }
         let Ok(prepared) = self.prepare(edition.rules.plan()) else {
             // A segment that it reads was taken away: nobody is in that one.
             return self.refresh_without(id);
@@ -271,16 +276,19 @@ impl Engine {
         };
         if all || dirty.len() > blocks * PASS_FROM {
             let new = self.select(plan, &prepared);
-            self.replace_members(id, new, false);
+            let changes = self.replace_members(id, new, false);
             let look_at = self.next_look(plan);
             let live = self.segments.by_id.get_mut(id).expect("found above");
             live.look_at = look_at;
-            return blocks * PASS_FROM;
+            return blocks * PASS_FROM + changes;
         }
         let changes = self.look(id, plan, &prepared, &dirty);
-        for (ordinal, inside) in changes {
-            self.change(id, edition.version, ordinal, inside, false);
+        if let Some(live) = self.segments.by_id.get_mut(id) {
+            for &(ordinal, inside) in &changes {
+                live.members.put(ordinal, inside);
+            }
         }
+        self.tell(id, edition.version, &changes, false);
         dirty.len()
     }
 
@@ -334,33 +342,38 @@ impl Engine {
         set
     }
 
-    fn replace_members(&mut self, id: &str, new: Set, rebuilt: bool) {
+    /// Puts other members in; answers how many enter and leave.
+    fn replace_members(&mut self, id: &str, new: Set, rebuilt: bool) -> usize {
         let live = &self.segments.by_id[id];
         let version = live.edition.as_ref().map_or(0, |it| it.version);
         let mut changes = Vec::new();
         live.members
             .diff(&new, |ordinal, inside| changes.push((ordinal, inside)));
-        for (ordinal, inside) in changes {
-            self.change(id, version, ordinal, inside, rebuilt);
-        }
+        self.tell(id, version, &changes, rebuilt);
         if let Some(live) = self.segments.by_id.get_mut(id) {
             live.members = new;
         }
+        changes.len()
     }
 
-    fn change(&mut self, id: &str, version: u32, ordinal: u32, inside: bool, rebuilt: bool) {
-        if let Some(live) = self.segments.by_id.get_mut(id) {
-            live.members.put(ordinal, inside);
+    /// Tells who enters and leaves, and marks them in segments that read this one. There may be millions.
+    fn tell(&mut self, id: &str, version: u32, changes: &[(u32, bool)], rebuilt: bool) {
+        let input = Input::Segment(id.into());
+        if self.segments.is_read(&input) {
+            for (ordinal, _) in changes {
+                self.segments.mark(&input, *ordinal);
+            }
         }
-        self.segments.mark(&Input::Segment(id.into()), ordinal);
-        self.transitions.push(Transition {
-            segment: id.into(),
+        let (segment, at): (Arc<str>, Time) = (id.into(), self.now);
+        let told = changes.iter().map(|&(ordinal, entered)| Transition {
+            segment: segment.clone(),
             version,
             member: MemberNo(ordinal),
-            entered: inside,
+            entered,
             rebuilt,
-            at: self.now,
+            at,
         });
+        self.transitions.extend(told);
     }
 }
 
