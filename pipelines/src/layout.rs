@@ -14,6 +14,7 @@
 //! archive.folder  where archived segments are                            durable
 //! tag-runs.json   when tags on a schedule were computed last     a note
 //! effects-held.json  effects wait for a person, after a restore
+//! dead-letter-alerts.json  which alerts fire; without it those that do are told again
 //! ```
 
 use std::path::{Path, PathBuf};
