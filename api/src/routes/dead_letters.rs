@@ -1,6 +1,6 @@
 //! Dead letters: events that could not be taken. Listed, grouped by reason, mended one by one or by rule, replayed, dropped.
 
-mod alert;
+pub mod alert;
 mod answer;
 mod command;
 mod filter;

@@ -85,13 +85,13 @@ async fn distribution(
     Segment(code): Segment<String>,
     Query(query): Query<DistributionQuery>,
 ) -> Result<Json<TagDistribution>, ApiError> {
-    sees_everybody(&caller)?;
     let limit = query.limit.unwrap_or(VALUES_DEFAULT);
     if !(1..=VALUES_MAX).contains(&limit) {
         let message = format!("limit is 1 to {VALUES_MAX}");
         return Err(ApiError::new("parameter_form", message).field("limit"));
     }
     let tag = load::<Tag>(&shared, &caller, &code).await?;
+    sees_everybody(&caller)?;
     let all = compile(&shared, &caller, &json!({"and": []})).await?;
     let of: Plan = compile(&shared, &caller, &json!({"tag": tag.code, "op": "exists"})).await?;
     let (spread, position, at) = shared

@@ -356,6 +356,10 @@ fn resources_of(name: &str) -> Vec<(&'static str, Value)> {
     let manual = json!({"type": "manual"});
     vec![
         (
+            "/api/v1/dead-letter-alerts",
+            json!({"name": name, "event": name, "count": 100}),
+        ),
+        (
             "/api/v1/segments",
             json!({"name": name, "rule": {"and": []}}),
         ),
@@ -389,6 +393,7 @@ fn the_schemas_are_as_reviewed() {
         schema_of::<routes::segments::Segment>(),
         schema_of::<routes::tags::Tag>(),
         schema_of::<routes::lists::List>(),
+        schema_of::<routes::dead_letters::alert::Alert>(),
     ]);
     let text = serde_json::to_string_pretty(&schemas).unwrap() + "\n";
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
