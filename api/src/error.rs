@@ -73,7 +73,7 @@ table! {
     "table_form"            400 "Send CSV as UTF-8, or XLSX, with column names in the first row."
     "rules_invalid"         422 "Correct every field that is named; nothing was changed."
     "attribute_invalid"     422 "Correct the field that is named; nothing was changed."
-    "column_unknown"        422 "Name columns as /docs lists them, or leave `columns` out."
+    "column_unknown"        422 "Columns are id, status, since, first_seen, last_seen, identifier.KIND, attribute.NAME and tag.CODE; without `columns` all are written."
     "reference_unknown"     422 "Refer to what exists and belongs to the group or to the same brand."
     "reference_circle"      422 "Take the reference out that leads back."
     "too_many_events"       400 "Send smaller batches."
