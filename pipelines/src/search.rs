@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use actors::machine::{Rows, RowsError};
 use actors::model::{BrandSet, MemberNo, Offset, Scope};
+use actors::runtime::background::{self, Niceness};
 use actors::runtime::feed::FeedError;
 use actors::store::{Committed, StoreError};
 use cdp::definition::AttributeSchema;
@@ -103,19 +104,12 @@ impl Search {
             reached: tokio::sync::watch::Sender::new(index.position().unwrap_or(0)),
             swept: AtomicU64::new(u64::MAX),
         });
-        let thread = std::thread::Builder::new()
-            .name("search".into())
-            .spawn({
-                let shared = shared.clone();
-                move || {
-                    Work {
-                        index,
-                        platform,
-                        shared,
-                    }
-                    .run()
-                }
-            })
+        let work = Work {
+            index,
+            platform,
+            shared: shared.clone(),
+        };
+        let thread = background::spawn("search", Niceness::Lags, move || work.run())
             .map_err(|source| SearchError::Io { path: dir, source })?;
         Ok(Search {
             shared,
@@ -172,7 +166,6 @@ struct Work {
 
 impl Work {
     fn run(mut self) {
-        actors::runtime::worker::stand_back();
         let mut changed = match self.behind() {
             Ok(changed) => changed,
             Err(error) => {
@@ -312,8 +305,10 @@ impl Work {
             self.index.remove(member);
             return Ok(());
         };
-        // What one brand was told may differ from what counts for the group: its users find by what they see.
-        for brand in all.brands.clone() {
+        // What one brand was told may differ from what counts for the group: its users find by what they see. Of somebody
+        // with one brand they see all.
+        let several = all.brands.len() > 1;
+        for brand in all.brands.clone().into_iter().filter(|_| several) {
             let scope = Scope {
                 brands: BrandSet::Only(vec![brand]),
                 ..Scope::installation()

@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 pub enum Niceness {
     /// With the workers: what readers wait for.
     Follows = 5,
+    /// Behind what is decided and counted: readers wait for it in seconds.
+    Lags = 10,
     /// Behind everything: what nobody waits for.
     Last = 15,
 }
