@@ -114,9 +114,10 @@ impl Service {
         let address = server.address().map_err(listen)?;
         // Before anything counts: what was counted without a recorder is lost.
         crate::telemetry::metrics();
-        let manual = config
-            .manual_clock
-            .then(|| Arc::new(ManualClock::new(SystemClock.now())));
+        let manual = config.manual_clock.then(|| {
+            let stood = crate::routes::clock::stood_at(&config.data);
+            Arc::new(ManualClock::new(stood.unwrap_or_else(|| SystemClock.now())))
+        });
         let clock: Arc<dyn Clock> = match &manual {
             Some(clock) => clock.clone(),
             None => Arc::new(SystemClock),

@@ -12,8 +12,9 @@
 //! dictionary/     what is seen of names                                  cache of results
 //! starts.json     notes of the crash-loop guard
 //! archive.folder  where archived segments are                            durable
-//! tag-runs.json   when tags on a schedule were computed last     a note
+//! tag-runs.json   when tags on a schedule were computed last
 //! effects-held.json  effects wait for a person, after a restore
+//! manual-clock    where the clock of a test installation stands
 //! dead-letter-alerts.json  which alerts fire; without it those that do are told again
 //! ```
 

@@ -1,5 +1,8 @@
 //! The clock of a test installation.
 
+use std::path::Path;
+
+use actors::disk::{RealDisk, read_whole, replace};
 use actors::model::Time;
 use axum::Json;
 use axum::extract::State;
@@ -9,6 +12,15 @@ use utoipa::ToSchema;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Input, Permission, Routes, Written, doc};
+
+/// Where it is noted at which instant a manual clock stands: it stands there after a restart, too.
+const FILE: &str = "manual-clock";
+
+/// The instant at which the manual clock of a data folder stands; none: it was never set.
+pub fn stood_at(data: &Path) -> Option<Time> {
+    let text = read_whole(&RealDisk, &data.join(FILE)).ok()?;
+    Time::from_rfc3339(std::str::from_utf8(&text).ok()?)
+}
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
@@ -70,6 +82,12 @@ async fn put(
     let clock = shared
         .manual_clock()
         .ok_or_else(|| ApiError::new("clock_runs", "the clock of this server runs by itself"))?;
+    // Noted first: after a crash it stands where somebody may have seen it.
+    let file = shared.platform().layout().root().join(FILE);
+    if let Err(error) = replace(&RealDisk, &file, now.rfc3339().as_bytes()) {
+        tracing::error!(%error, "the clock is not noted");
+        return Err(ApiError::new("internal", "the server could not do this"));
+    }
     clock.set(now);
     Ok(Written::changed(shared.token(), answer(&shared)))
 }
