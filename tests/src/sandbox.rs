@@ -194,6 +194,14 @@ impl Sandbox {
         }
     }
 
+    /// Sets the clock of a server that runs with `--manual-clock`.
+    pub fn set_clock(&self, now: &str) {
+        let put = self
+            .http()
+            .json("PUT", "/api/v1/clock", &json!({ "now": now }));
+        put.ok("the clock can be set");
+    }
+
     /// Whether its process is there.
     pub fn runs(&mut self) -> bool {
         self.server

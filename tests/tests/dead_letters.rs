@@ -174,13 +174,7 @@ fn an_alert_fires_is_told_and_ends() {
         .arg("--manual-clock")
         .set("effects.allow_networks", "127.0.0.0/8");
     let mut sandbox = Sandbox::start_with(options);
-    let clock = |sandbox: &Sandbox, now: &str| {
-        let put = sandbox
-            .http()
-            .json("PUT", "/api/v1/clock", &json!({ "now": now }));
-        put.ok("the clock can be set");
-    };
-    clock(&sandbox, "2026-11-22T12:00:00+08:00");
+    sandbox.set_clock("2026-11-22T12:00:00+08:00");
     let receiver = Receiver::start();
     let key = sandbox.source("shop");
     let http = sandbox.http();
@@ -222,11 +216,11 @@ fn an_alert_fires_is_told_and_ends() {
     // It still fires after a crash and is not told again; out of its window it ends.
     sandbox.kill9();
     sandbox.boot();
-    clock(&sandbox, "2026-11-22T12:01:00+08:00");
+    sandbox.set_clock("2026-11-22T12:01:00+08:00");
     let http = sandbox.http();
     wait::until("the count", || (state(&http)["count"] == 3).then_some(()));
     assert_eq!(state(&http)["firing"], true);
-    clock(&sandbox, "2026-11-22T12:11:00+08:00");
+    sandbox.set_clock("2026-11-22T12:11:00+08:00");
     wait::until("the end", || {
         (state(&http)["firing"] == false).then_some(())
     });

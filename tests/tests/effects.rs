@@ -14,13 +14,6 @@ fn options() -> Options {
         .set("effects.allow_networks", "127.0.0.0/8")
 }
 
-fn set_clock(sandbox: &Sandbox, now: &str) {
-    sandbox
-        .http()
-        .json("PUT", "/api/v1/clock", &json!({ "now": now }))
-        .ok("clock");
-}
-
 /// Adds a webhook for all events; answers it with its secret.
 fn webhook(sandbox: &Sandbox, name: &str, url: &str, more: Value) -> Value {
     let mut body = json!({"name": name, "url": url, "events": ["*"]});
@@ -176,7 +169,7 @@ fn a_webhook_of_a_brand_hears_of_its_brand_alone() {
 fn row_33_a_bad_endpoint_is_tried_again_and_hurts_nobody_else() {
     let sandbox = Sandbox::start_with(options());
     let receiver = Receiver::start();
-    set_clock(&sandbox, "2026-06-10T12:00:00Z");
+    sandbox.set_clock("2026-06-10T12:00:00Z");
     let key = sandbox.source("shop");
     receiver.answers("/bad", "500 No");
     receiver.answers("/away", "301 There\r\nlocation: http://127.0.0.1:1/");
@@ -204,7 +197,7 @@ fn row_33_a_bad_endpoint_is_tried_again_and_hurts_nobody_else() {
     );
     // It waits its five seconds by the clock of the installation, then comes again under the same id.
     receiver.answers("/bad", "200 Better");
-    set_clock(&sandbox, "2026-06-10T12:00:10Z");
+    sandbox.set_clock("2026-06-10T12:00:10Z");
     let calls = receiver.wait_for("/bad", 2);
     assert_eq!(calls[0].header("webhook-id"), calls[1].header("webhook-id"));
     assert_eq!(calls[0].body, calls[1].body);
@@ -281,7 +274,7 @@ fn row_34_the_receiver_has_it_and_we_are_killed() {
 #[test]
 fn row_38_effects_of_a_restored_backup_are_held() {
     let mut sandbox = Sandbox::start_with(options());
-    set_clock(&sandbox, "2026-06-10T12:00:00Z");
+    sandbox.set_clock("2026-06-10T12:00:00Z");
     let receiver = Receiver::start();
     receiver.answers("/crm", "503 Later");
     let key = sandbox.source("shop");
@@ -312,7 +305,7 @@ fn row_38_effects_of_a_restored_backup_are_held() {
     receiver.answers("/crm", "200 Fine");
     let mut restored = Sandbox::at(&copy, options());
     restored.boot();
-    set_clock(&restored, "2026-06-10T13:00:00Z");
+    restored.set_clock("2026-06-10T13:00:00Z");
     let token = restored.send(&key, &event("three"));
     restored.member("user_id:u1", &token);
     let ready = restored.http().get("/readyz").value();
@@ -340,7 +333,7 @@ fn row_38_effects_of_a_restored_backup_are_held() {
     // The hold outlives a restart; a person ends it.
     assert!(restored.stop().success());
     restored.boot();
-    set_clock(&restored, "2026-06-10T13:00:00Z");
+    restored.set_clock("2026-06-10T13:00:00Z");
     assert_eq!(restored.http().read("/api/v1/effects/hold")["held"], true);
     let ended = restored
         .http()
@@ -376,7 +369,7 @@ fn take_backup(sandbox: &Sandbox) -> PathBuf {
 #[test]
 fn timers_held_by_a_jump_of_the_clock_are_released_by_a_person() {
     let sandbox = Sandbox::start_with(options());
-    set_clock(&sandbox, "2030-01-01T00:00:00Z");
+    sandbox.set_clock("2030-01-01T00:00:00Z");
     let http = sandbox.http();
     wait::until("timers to be held", || {
         (http.read("/api/v1/timers/held")["held"] == true).then_some(())

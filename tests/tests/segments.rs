@@ -7,16 +7,9 @@ use tests::{Options, Sandbox, wait};
 /// A server whose clock stands still at noon of 2026-11-22 in Shanghai.
 fn start() -> (Sandbox, String) {
     let sandbox = Sandbox::start_with(Options::default().arg("--manual-clock"));
-    set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+    sandbox.set_clock("2026-11-22T12:00:00+08:00");
     let key = sandbox.source("segments");
     (sandbox, key)
-}
-
-fn set_clock(sandbox: &Sandbox, now: &str) {
-    let put = sandbox
-        .http()
-        .json("PUT", "/api/v1/clock", &json!({ "now": now }));
-    put.ok("the clock can be set");
 }
 
 /// Identify and track over the Segment API, as an SDK sends them.
@@ -327,7 +320,7 @@ fn the_clock_alone_moves_members() {
         ("2026-11-23T11:00:00+08:00", 0, 0),
         ("2026-11-23T11:00:00.001+08:00", 0, 1),
     ] {
-        set_clock(&sandbox, now);
+        sandbox.set_clock(now);
         assert_eq!(members(&sandbox, week, &token).len(), in_week, "{now}");
         assert_eq!(members(&sandbox, quiet, &token).len(), in_quiet, "{now}");
     }
@@ -401,7 +394,7 @@ fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
             .ok("an edit");
         sandbox.kill9();
         sandbox.boot();
-        set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        sandbox.set_clock("2026-11-22T12:00:00+08:00");
         serving(&sandbox, id);
         let now = members(&sandbox, id, &token);
         assert_eq!(now.len(), wanted, "round {round}");
@@ -442,7 +435,7 @@ fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
         );
         sandbox.kill9();
         sandbox.boot();
-        set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        sandbox.set_clock("2026-11-22T12:00:00+08:00");
         let member = id_of(&sandbox, &format!("user_id:{user}"), &tokens);
         serving(&sandbox, id);
         let (held, changes) = person(&sandbox, &member, &tokens);

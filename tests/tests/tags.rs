@@ -7,16 +7,9 @@ use tests::{Options, Sandbox, wait};
 /// A server whose clock stands still at noon of 2026-11-22 in Shanghai.
 fn start() -> (Sandbox, String) {
     let sandbox = Sandbox::start_with(Options::default().arg("--manual-clock"));
-    set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+    sandbox.set_clock("2026-11-22T12:00:00+08:00");
     let key = sandbox.source("tags");
     (sandbox, key)
-}
-
-fn set_clock(sandbox: &Sandbox, now: &str) {
-    let put = sandbox
-        .http()
-        .json("PUT", "/api/v1/clock", &json!({ "now": now }));
-    put.ok("the clock can be set");
 }
 
 fn sdk(sandbox: &Sandbox, key: &str, batch: Value) -> String {
@@ -174,9 +167,9 @@ fn values_follow_facts_the_clock_and_edits() {
     assert_eq!(found["items"], json!([]), "nobody has it any more");
 
     // The day turns: one purchase of a's two is too old.
-    set_clock(&sandbox, "2026-11-22T23:59:59.999+08:00");
+    sandbox.set_clock("2026-11-22T23:59:59.999+08:00");
     assert_eq!(spread(&sandbox, "level", &token), json!([["gold", 2]]));
-    set_clock(&sandbox, "2026-11-23T00:00:00+08:00");
+    sandbox.set_clock("2026-11-23T00:00:00+08:00");
     assert_eq!(
         spread(&sandbox, "level", &token),
         json!([["gold", 1], ["silver", 1]])
@@ -361,7 +354,7 @@ fn rfm_classes_have_names() {
     serving(&sandbox, "rfm");
     assert_eq!(spread(&sandbox, "rfm", &token), json!([["重要价值", 2]]));
     // Thirty days without an order.
-    set_clock(&sandbox, "2026-12-22T00:00:00+08:00");
+    sandbox.set_clock("2026-12-22T00:00:00+08:00");
     assert_eq!(spread(&sandbox, "rfm", &token), json!([["一般", 2]]));
 }
 
@@ -369,7 +362,7 @@ fn rfm_classes_have_names() {
 fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
     let (mut sandbox, key) = start();
     // A server that begins again takes the system's time first: here that is always before the schedule's.
-    set_clock(&sandbox, "2090-01-01T12:00:00+08:00");
+    sandbox.set_clock("2090-01-01T12:00:00+08:00");
     let token = sdk(
         &sandbox,
         &key,
@@ -385,9 +378,9 @@ fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
         "cases": [{"value": true, "rule": {"attr": "age", "op": "lt", "value": 5}}]}});
     made(&sandbox, "small", small);
     assert_eq!(spread(&sandbox, "big", &token), json!([]), "not its time");
-    set_clock(&sandbox, "2090-01-02T03:29:59+08:00");
+    sandbox.set_clock("2090-01-02T03:29:59+08:00");
     assert_eq!(spread(&sandbox, "big", &token), json!([]), "not its time");
-    set_clock(&sandbox, "2090-01-02T03:30:00+08:00");
+    sandbox.set_clock("2090-01-02T03:30:00+08:00");
     serving(&sandbox, "big");
     assert_eq!(spread(&sandbox, "big", &token), json!([[true, 1]]));
     assert_eq!(held(&sandbox, "b", "big", &token).0, true);
@@ -397,9 +390,9 @@ fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
     assert_eq!(spread(&sandbox, "big", &token), json!([[true, 1]]));
     sandbox.kill9();
     sandbox.boot();
-    set_clock(&sandbox, "2090-01-02T12:00:00+08:00");
+    sandbox.set_clock("2090-01-02T12:00:00+08:00");
     assert_eq!(spread(&sandbox, "big", &token), json!([[true, 1]]));
-    set_clock(&sandbox, "2090-01-03T04:00:00+08:00");
+    sandbox.set_clock("2090-01-03T04:00:00+08:00");
     wait::until("the next time", || {
         (spread(&sandbox, "big", &token) == json!([[true, 2]])).then_some(())
     });
