@@ -11,6 +11,7 @@
 //! lake/           events in Parquet                                      cache of results
 //! dictionary/     what is seen of names                                  cache of results
 //! starts.json     notes of the crash-loop guard
+//! deciding        what each unit decides at this moment, for that guard
 //! archive.folder  where archived segments are                            durable
 //! tag-runs.json   when tags on a schedule were computed last
 //! effects-held.json  effects wait for a person, after a restore

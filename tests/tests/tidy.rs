@@ -71,7 +71,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("datafusion", &["query/"]),
     ("arrow", &["query/"]),
     ("tantivy", &["query/"]),
-    ("memmap2", &["actors/src/memfile", "actors/src/seal"]),
+    (
+        "memmap2",
+        &[
+            "actors/src/memfile",
+            "actors/src/seal",
+            "actors/src/runtime/guard",
+        ],
+    ),
     ("reqwest", &["api/", "tests/", "pipelines/src/effect"]),
     (
         "object_store",

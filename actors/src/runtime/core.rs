@@ -10,10 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
+use super::guard::Mark;
 use super::{effects, timers};
+use crate::crash;
 use crate::machine::{
-    Counters, FIRED, Fired, Machine, Outgoing, Record, RecordAt, RowWrite, Rows, RowsError, Space,
-    To, WriteSet,
+    Counters, FIRED, Fired, Machine, Outgoing, Personal, Record, RecordAt, RowWrite, Rows,
+    RowsError, Space, To, WriteSet,
 };
 use crate::model::{Offset, PartitionId, Time, Unit};
 use crate::result::{BatchResult, Header, Inner, Slice};
@@ -96,7 +98,8 @@ pub struct UnitCore {
     partitions: u16,
     machine: Box<dyn Machine>,
     state: UnitState,
-    quarantined: BTreeSet<RecordAt>,
+    aside: BTreeSet<RecordAt>,
+    mark: Option<Mark>,
 }
 
 impl UnitCore {
@@ -107,13 +110,24 @@ impl UnitCore {
             partitions,
             machine,
             state,
-            quarantined: BTreeSet::new(),
+            aside: BTreeSet::new(),
+            mark: None,
         }
     }
 
-    /// Treats a record as poisoned without trying it: it killed the process.
-    pub fn quarantine(&mut self, at: RecordAt) {
-        self.quarantined.insert(at);
+    /// Treats these records, and no others, as poisoned without trying them: they killed the process.
+    pub fn set_aside(&mut self, records: BTreeSet<RecordAt>) {
+        self.aside = records;
+    }
+
+    /// From now on says which record is being decided, for the crash-loop guard.
+    pub fn watched(&mut self, mark: Option<Mark>) {
+        self.mark = mark;
+    }
+
+    /// See [`UnitCore::watched`].
+    pub fn mark(&self) -> Option<Mark> {
+        self.mark.clone()
     }
 
     /// Who this is.
@@ -226,19 +240,23 @@ impl UnitCore {
         let mut poisoned: BTreeSet<usize> = fresh
             .iter()
             .copied()
-            .filter(|index| self.quarantined.contains(&batch.inputs[*index].record.at))
+            .filter(|index| self.aside.contains(&batch.inputs[*index].record.at))
             .collect();
         loop {
             let mut out = WriteSet::default();
             let current = Cell::new(None);
             let machine = &mut self.machine;
             let parked = &self.state.parked;
+            let mark = self.mark.as_ref();
             let outcome = catch_unwind(AssertUnwindSafe(|| -> Result<(), RowsError> {
                 machine.begin(now);
                 let mut parked_now: BTreeSet<u64> = BTreeSet::new();
                 for &index in fresh {
                     let record = &batch.inputs[index].record;
                     current.set(Some(index));
+                    if let Some(mark) = mark {
+                        mark.record(record.at);
+                    }
                     let key = machine.key(record);
                     if poisoned.contains(&index) {
                         parked_now.extend(key);
@@ -249,10 +267,15 @@ impl UnitCore {
                             || (index >= batch.retried && parked.contains(&key))
                     });
                     if !waits && fires(rows, record, now, &mut out)? {
+                        crash::record([&record.envelope, opened(record)]);
                         machine.apply(rows, record, &mut out)?;
                     }
                 }
                 current.set(None);
+                // The end of a batch of one is that record's.
+                if let (Some(mark), [_, _, ..]) = (mark, fresh) {
+                    mark.batch();
+                }
                 machine.finish(rows, &mut out)
             }));
             match outcome {
@@ -376,6 +399,14 @@ impl UnitCore {
             }
         }
         addressed
+    }
+}
+
+/// The personal part, if it is open.
+fn opened(record: &Record) -> &[u8] {
+    match &record.personal {
+        Personal::Open(bytes) => bytes,
+        Personal::None | Personal::Erased => &[],
     }
 }
 

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::feed::{Feeds, RESULTS};
 use super::gate::{Busy, Gate, Limits};
-use super::guard::{Guard, Start};
+use super::guard::Guard;
 use super::progress::{Progress, UnitProgress, Waiting};
 use super::restore::{self, RestoreError};
 use super::runner::{RowCache, Runner, Shared};
@@ -173,7 +173,7 @@ impl Node {
             .collect();
         shared.epoch = 1 + last_epoch(&shared, &units)?;
         let shared = Arc::new(shared);
-        let guard = Arc::new(Guard::open(&parts.dir));
+        let guard = Arc::new(Guard::open(&parts.dir, parts.partitions));
         let system = Arc::new(System::start().map_err(|error| RestoreError::Machine {
             unit: Unit::IDENTITY,
             what: error.to_string(),
@@ -212,7 +212,6 @@ impl Node {
             system: Arc::downgrade(&system),
             stopping: node.stopping.clone(),
             clock_held: node.clock_held.clone(),
-            started: node.shared.progress.units(),
             fired: BTreeMap::new(),
             on_fatal: parts.on_fatal,
         };
@@ -422,7 +421,6 @@ struct Supervisor {
     system: std::sync::Weak<System>,
     stopping: Arc<AtomicBool>,
     clock_held: Arc<AtomicBool>,
-    started: BTreeMap<Unit, UnitProgress>,
     /// Timers whose record is on its way: due time by (shard, id).
     fired: BTreeMap<(u16, u64), i64>,
     on_fatal: Arc<dyn Fn() + Send + Sync>,
@@ -438,7 +436,6 @@ impl Supervisor {
             for place in self.workers.clone() {
                 self.look_after(&place);
             }
-            self.clear_guard();
             if let Some(failure) = self.shared.store.failure() {
                 tracing::error!(
                     failure,
@@ -528,34 +525,6 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Units that moved since the start, or have nothing to read, are in no crash loop.
-    fn clear_guard(&mut self) {
-        if self.started.is_empty() {
-            return;
-        }
-        let units = self.shared.progress.units();
-        let results_end = self.shared.results.end(RESULTS);
-        let raw = self.raw.clone();
-        let guard = self.guard.clone();
-        self.started.retain(|unit, before| {
-            let Some(now) = units.get(unit) else {
-                return true;
-            };
-            let idle = if *unit == Unit::IDENTITY {
-                (0..raw.partitions()).map(PartitionId).all(|partition| {
-                    now.consumed.get(&partition).copied().unwrap_or_default() >= raw.end(partition)
-                })
-            } else {
-                now.consumed.get(&RESULTS).copied().unwrap_or_default() >= results_end
-            };
-            if idle || now.batches > before.batches {
-                guard.lives(*unit);
-                return false;
-            }
-            true
-        });
-    }
-
     /// Appends a record for each timer that is due; it comes back to its shard through identity.
     fn fire_timers(&mut self) {
         let rows = self.shared.store.rows();
@@ -638,16 +607,16 @@ fn runners(
     for unit in &place.units {
         let mut core = restore::unit(*unit, shared, machines)?;
         let start = guard.starts(*unit, &core.state().consumed);
-        if let Start::Without(at) = start {
-            tracing::error!(%unit, position = %at.position, "this record killed the process: set aside");
-            core.quarantine(at);
+        for at in &start.aside {
+            tracing::error!(%unit, position = %at.position, index = at.index, "this record killed the process: set aside");
         }
+        core.set_aside(start.aside);
         let pulse = place.pulse.clone();
         let mut runner = Runner::new(core, shared.clone(), Arc::new(move || pulse.wake()));
-        if start != Start::Usual {
+        if start.careful {
             tracing::warn!(%unit, "suspected crash loop: one record at a time");
-            runner.careful(guard.clone());
         }
+        runner.watched(guard.clone(), start.careful);
         runners.push(runner);
     }
     Ok(runners)

@@ -3,14 +3,14 @@
 //! Every result says which slices of input it consumed, in which order, at what time; so a fresh machine is given the
 //! same and must come to the same rows, records and counters. Reaches back as far as the day keys are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::core::{StepError, UnitCore, UnitState};
 use super::feed::{FeedError, RESULTS};
 use super::runner::Shared;
-use crate::machine::{Machines, Outgoing, Personal, Record, Rows};
+use crate::machine::{Machines, Outgoing, Personal, Record, RecordAt, Rows, Space};
 use crate::model::{ErrorKind, Fault, Offset, Unit};
-use crate::result::{BatchResult, Decoded};
+use crate::result::{BatchResult, Decoded, Inner};
 use crate::store::{Committed, RowStore};
 
 /// Where a replay keeps its rows.
@@ -115,6 +115,7 @@ pub fn replay(
                 ))
             }
         };
+        core.set_aside(set_aside(&inner));
         let again = decide_again(shared, core, store, &frame)?;
         let differs = |what: String| ReplayError::Differs { at, unit, what };
         compare(shared, &frame, &inner, &again).map_err(differs)?;
@@ -163,11 +164,19 @@ fn decide_again(
     Ok(core.step(&*rows, &batch, frame.header.now, frame.header.epoch)?)
 }
 
+/// The records that a result parked. They are not tried again: one that killed the process would kill the replay.
+fn set_aside(inner: &Inner) -> BTreeSet<RecordAt> {
+    let rows = inner.rows.iter();
+    rows.filter(|row| row.space == Space::PARKED)
+        .filter_map(|row| postcard::from_bytes(row.value.as_ref()?).ok())
+        .collect()
+}
+
 /// The first difference between what was recorded and what is decided now.
 fn compare(
     shared: &Shared,
     frame: &Decoded,
-    inner: &crate::result::Inner,
+    inner: &Inner,
     again: &BatchResult,
 ) -> Result<(), String> {
     if let Some((then, now)) = inner

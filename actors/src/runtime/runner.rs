@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::core::{Batch, StepError, UnitCore, numbering, parked};
 use super::feed::{FeedError, Feeds, RESULTS};
-use super::guard::Guard;
+use super::guard::{CAREFUL_BATCHES, Guard, Mark};
 use super::progress::Progress;
 use crate::log::{Log, LogError, LogRecord};
 use crate::machine::{Rows, RowsError};
@@ -123,6 +123,13 @@ struct Ready {
     consumed: Consumed,
 }
 
+/// How the crash-loop guard looks at a unit.
+struct Watch {
+    guard: Arc<Guard>,
+    /// Batches for which the unit is careful yet.
+    careful: usize,
+}
+
 /// One unit at work.
 pub struct Runner {
     core: UnitCore,
@@ -137,7 +144,7 @@ pub struct Runner {
     seen: Consumed,
     reported: Consumed,
     batch_records_max: usize,
-    guard: Option<Arc<Guard>>,
+    watch: Option<Watch>,
     retry_parked: Option<Option<u64>>,
 }
 
@@ -166,7 +173,7 @@ impl Runner {
             reported: seen.clone(),
             seen,
             batch_records_max: BATCH_RECORDS_MAX,
-            guard: None,
+            watch: None,
             retry_parked: None,
         }
     }
@@ -181,10 +188,31 @@ impl Runner {
         &self.core
     }
 
-    /// One record at a time, each noted with the guard before it is decided.
-    pub fn careful(&mut self, guard: Arc<Guard>) {
-        self.batch_records_max = 1;
-        self.guard = Some(guard);
+    /// Under the eyes of the crash-loop guard. `careful`: one record at a time, and nobody else meanwhile.
+    pub fn watched(&mut self, guard: Arc<Guard>, careful: bool) {
+        if careful {
+            self.batch_records_max = 1;
+        }
+        self.core.watched(guard.mark(self.core.unit(), careful));
+        self.watch = Some(Watch {
+            guard,
+            careful: if careful { CAREFUL_BATCHES } else { 0 },
+        });
+    }
+
+    /// One more batch went well: a careful unit has not for ever to be careful.
+    fn went_well(&mut self) {
+        let unit = self.core.unit();
+        let Some(watch) = self.watch.as_mut().filter(|watch| watch.careful > 0) else {
+            return;
+        };
+        watch.careful -= 1;
+        if watch.careful == 0 {
+            tracing::info!(%unit, "no crash loop any more: full batches again");
+            watch.guard.relieved(unit);
+            self.batch_records_max = BATCH_RECORDS_MAX;
+            self.core.watched(watch.guard.mark(unit, false));
+        }
     }
 
     /// Sets the batch size.
@@ -298,9 +326,16 @@ impl Runner {
             let consumed = &self.core.state().consumed;
             slice.from = consumed.get(&RESULTS).copied().unwrap_or_default();
         }
-        if let (Some(guard), Some(first)) = (&self.guard, batch.inputs.first()) {
-            guard.tries(unit, first.record.at);
-        }
+        // Both end with this block: waiting for the commit is not deciding.
+        let watch = self
+            .watch
+            .as_ref()
+            .map(|watch| (watch.guard.clone(), watch.careful > 0));
+        let _right = watch
+            .as_ref()
+            .map(|(guard, alone)| guard.may_decide(*alone));
+        let mark = self.core.mark();
+        let _deciding = mark.as_ref().map(Mark::deciding);
         let sent_before = self.core.state().sent.clone();
         let stored = self.shared.store.rows();
         let rows = self.overlay.view(&*stored);
@@ -309,6 +344,7 @@ impl Runner {
         self.seen = self.core.state().consumed.clone();
         let ready = self.prepare(result, sent_before)?;
         self.queue.push_back(ready);
+        self.went_well();
         Ok(true)
     }
 
