@@ -87,6 +87,7 @@ table! {
     "denied"                403 "Use a key that sees the whole installation."
     // What is there.
     "segment_not_at_work"   404 "Enable the segment."
+    "facts_mixed"           422 "Ask with a key that sees all brands, or leave the condition out."
     "list_not_at_work"      404 "Enable the list, or wait until all of it is there."
     "tag_not_at_work"       409 "Enable the tag; values of one that is given by hand are sent to `/api/v1/tags/{code}/members`."
     "not_found"             404 "It does not exist, or this key may not see it."
@@ -115,6 +116,8 @@ table! {
     "audience_loading"      503 "Repeat after Retry-After; rows and history are being read since the start."
     "history_building"      503 "Repeat after Retry-After; /api/v1/audience tells how far it is."
     "tag_building"          503 "Repeat after Retry-After; the history that its rules ask about is being read."
+    "view_building"         503 "Repeat after Retry-After; what this key may see is read once after a start."
+    "views_full"            429 "Use keys that see the same brands."
     "segment_building"      503 "Repeat after Retry-After; its first computation is under way."
     "search_behind"         503 "Repeat after Retry-After; the search index has writes within seconds."
     "dictionary_behind"     503 "Repeat after Retry-After; names are counted within seconds."

@@ -32,10 +32,14 @@ mod people;
 mod query;
 mod series;
 mod store;
+mod view;
 
-pub use engine::{Change, Counted, Distribution, Engine, ListFigures, Memory, NotReady, Previewed};
+pub use engine::{
+    Change, Counted, Distribution, Engine, ListFigures, Memory, NotReady, Previewed, Unseen,
+};
 pub use live::{Retag, Transition};
 pub use series::Series;
+pub use view::Differences;
 
 #[cfg(test)]
 mod tests;

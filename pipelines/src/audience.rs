@@ -18,6 +18,7 @@ mod runs;
 mod tail;
 pub mod tell;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -27,12 +28,13 @@ use std::time::{Duration, Instant};
 use actors::history::{History, HistoryError};
 use actors::machine::RowsError;
 use actors::model::{
-    ErrorKind, Fault, MemberNo, Offset, Retry, Scope, SegmentId, TagId, Time, Token,
+    BrandId, BrandSet, ErrorKind, Fault, IdentNo, MemberNo, Offset, Retry, Scope, SegmentId, TagId,
+    Time, Token,
 };
 use actors::registry::RegistryError;
 use actors::runtime::feed::FeedError;
 use actors::runtime::node::Lagging;
-use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady};
+use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady, Unseen};
 use cdp::rule::{Leaf, Measure, Plan};
 use jiff::tz::TimeZone;
 use parking_lot::{Mutex, MutexGuard, RwLock};
@@ -114,6 +116,17 @@ pub enum AudienceError {
     /// A tag is not computed.
     #[error("tag {0} is not computed yet")]
     TagBuilding(TagId),
+    /// What somebody sees who may see these brands only is being read.
+    #[error("what this key may see is being read")]
+    ViewBuilding,
+    /// Too many different sets of brands ask.
+    #[error("{VIEWS_MAX} different sets of brands are asked for already")]
+    TooManyViews,
+    /// It is not kept by brand.
+    #[error(
+        "`{0}` is told by events of several brands, and rules that look inside it are counted for all brands only"
+    )]
+    Mixed(Box<str>),
     /// There is no such segment at work.
     #[error("segment {0} is not at work")]
     NoSegment(SegmentId),
@@ -154,8 +167,11 @@ impl Fault for AudienceError {
         match self {
             AudienceError::Loading { .. }
             | AudienceError::Building { .. }
+            | AudienceError::ViewBuilding
             | AudienceError::SegmentBuilding(_)
             | AudienceError::TagBuilding(_) => ErrorKind::Unavailable,
+            AudienceError::TooManyViews => ErrorKind::Busy,
+            AudienceError::Mixed(_) => ErrorKind::Invalid,
             AudienceError::NoSegment(_) => ErrorKind::NotFound,
             AudienceError::NoTag(_) => ErrorKind::Conflict,
             AudienceError::Lagging(error) => error.kind(),
@@ -172,6 +188,9 @@ impl Fault for AudienceError {
             AudienceError::Building { .. } => "history_building",
             AudienceError::SegmentBuilding(_) => "segment_building",
             AudienceError::TagBuilding(_) => "tag_building",
+            AudienceError::ViewBuilding => "view_building",
+            AudienceError::TooManyViews => "views_full",
+            AudienceError::Mixed(_) => "facts_mixed",
             AudienceError::NoSegment(_) => "segment_not_at_work",
             AudienceError::NoTag(_) => "tag_not_at_work",
             AudienceError::Lagging(error) => error.code(),
@@ -186,6 +205,7 @@ impl Fault for AudienceError {
         match self {
             AudienceError::Loading { .. }
             | AudienceError::Building { .. }
+            | AudienceError::ViewBuilding
             | AudienceError::SegmentBuilding(_)
             | AudienceError::TagBuilding(_) => Retry::After(1),
             AudienceError::Registry(error) => error.retry(),
@@ -305,6 +325,9 @@ pub struct Figures {
     /// Histories being read.
     pub backfills: Vec<BackfillState>,
 }
+
+/// Different sets of brands for which it is kept what they see: each takes a bit per member, and what differs.
+const VIEWS_MAX: usize = 32;
 
 /// Threads of one question, and of loading.
 const THREADS_MAX: usize = 8;
@@ -426,8 +449,17 @@ impl Audience {
     }
 
     /// Counts a rule. If it asks about a past that was not read yet, reading begins: ask again.
-    pub fn preview(&self, plan: &Plan, sample: usize, seed: u64) -> Result<Preview, AudienceError> {
-        self.ask(&[plan], |engine, now, position| {
+    /// Like all questions it is asked for somebody: who may see some brands only gets answers about the members, and the
+    /// facts of them, that are visible then.
+    pub fn preview(
+        &self,
+        brands: &BrandSet,
+        plan: &Plan,
+        sample: usize,
+        seed: u64,
+    ) -> Result<Preview, AudienceError> {
+        let plan = &*within(plan, brands);
+        self.ask(brands, &[plan], |engine, now, position| {
             let begun = Instant::now();
             let seen = engine.preview(plan, now, sample, seed)?;
             Ok(Preview {
@@ -445,11 +477,13 @@ impl Audience {
     /// Members of a rule by number, behind `after`.
     pub fn members(
         &self,
+        brands: &BrandSet,
         plan: &Plan,
         after: Option<MemberNo>,
         limit: usize,
     ) -> Result<Vec<MemberNo>, AudienceError> {
-        self.ask(&[plan], |engine, now, _| {
+        let plan = &*within(plan, brands);
+        self.ask(brands, &[plan], |engine, now, _| {
             engine.members(plan, now, after, limit)
         })
     }
@@ -458,12 +492,14 @@ impl Audience {
     /// that is exact.
     pub fn distribution_at(
         &self,
+        brands: &BrandSet,
         plan: &Plan,
         leaf: &Leaf,
         limit: usize,
     ) -> Result<(Distribution, Offset, Time), AudienceError> {
+        let plan = &*within(plan, brands);
         let of = Plan::of_leaf(leaf.clone());
-        self.ask(&[plan, &of], |engine, now, position| {
+        self.ask(brands, &[plan, &of], |engine, now, position| {
             let spread = engine.distribution(plan, leaf, now, limit)?;
             Ok((spread, position, engine.now()))
         })
@@ -471,9 +507,15 @@ impl Audience {
 
     /// How many are in exactly which of some rules: see [`Engine::overlap`]. Also the position and the instant at which that
     /// is exact.
-    pub fn overlap(&self, plans: &[&Plan]) -> Result<(Vec<u64>, Offset, Time), AudienceError> {
-        self.ask(plans, |engine, now, position| {
-            let counts = engine.overlap(plans, now)?;
+    pub fn overlap(
+        &self,
+        brands: &BrandSet,
+        plans: &[&Plan],
+    ) -> Result<(Vec<u64>, Offset, Time), AudienceError> {
+        let plans: Vec<_> = plans.iter().map(|plan| within(plan, brands)).collect();
+        let plans: Vec<&Plan> = plans.iter().map(|plan| &**plan).collect();
+        self.ask(brands, &plans, |engine, now, position| {
+            let counts = engine.overlap(&plans, now)?;
             Ok((counts, position, engine.now()))
         })
     }
@@ -481,15 +523,14 @@ impl Audience {
     /// Members of a segment by number, behind `after`.
     pub fn segment_members(
         &self,
+        brands: &BrandSet,
         segment: SegmentId,
         after: Option<MemberNo>,
         limit: usize,
     ) -> Result<Vec<MemberNo>, AudienceError> {
-        self.ready()?;
-        let members = {
-            let engine = self.inner.engine.lock();
-            engine.segment_members(&segment.to_string(), after, limit)
-        };
+        let members = self.ask(brands, &[], |engine, _, _| {
+            Ok(engine.segment_members(&segment.to_string(), after, limit))
+        })?;
         match members {
             Some(members) => Ok(members),
             None => Err(self.not_computed(segment)),
@@ -503,23 +544,27 @@ impl Audience {
     }
 
     /// What a segment is like now.
-    pub fn segment(&self, segment: SegmentId) -> Result<SegmentNow, AudienceError> {
-        self.ready()?;
+    pub fn segment(
+        &self,
+        brands: &BrandSet,
+        segment: SegmentId,
+    ) -> Result<SegmentNow, AudienceError> {
         let cancelled = self.kept(segment).filter(|kept| kept.cancelled);
-        let _whole = self.inner.whole.read();
-        let engine = self.inner.engine.lock();
         let key = segment.to_string();
-        let (version, building) = engine
-            .segment_versions(&key)
-            .ok_or(AudienceError::NoSegment(segment))?;
-        Ok(SegmentNow {
-            count: engine.segment_count(&key),
-            version,
-            building,
-            cancelled: cancelled.map(|kept| kept.version),
-            position: self.at().counted.filter(|_| version.is_some()),
-            at: engine.now(),
-        })
+        let now = self.ask(brands, &[], |engine, _, _| {
+            let Some((version, building)) = engine.segment_versions(&key) else {
+                return Ok(None);
+            };
+            Ok(Some(SegmentNow {
+                count: engine.segment_count(&key),
+                version,
+                building,
+                cancelled: cancelled.map(|kept| kept.version),
+                position: self.at().counted.filter(|_| version.is_some()),
+                at: engine.now(),
+            }))
+        })?;
+        now.ok_or(AudienceError::NoSegment(segment))
     }
 
     /// What a calculated tag is like now.
@@ -642,15 +687,28 @@ impl Audience {
     }
 
     /// What has become of the entries of a list, and the position at which that is exact. `None`: it is not at work.
-    pub fn list(&self, list: i64) -> Result<Option<(ListFigures, Offset)>, AudienceError> {
-        self.ready()?;
+    pub fn list(
+        &self,
+        brands: &BrandSet,
+        list: i64,
+    ) -> Result<Option<(ListFigures, Offset)>, AudienceError> {
         if !self.inner.book.lock().lists.contains_key(&list) {
+            self.ready()?;
             return Ok(None);
         }
-        let _whole = self.inner.whole.read();
-        let engine = self.inner.engine.lock();
-        let figures = engine.list_figures(&list.to_string());
-        Ok(figures.map(|figures| (figures, self.at().applied)))
+        self.ask(brands, &[], |engine, _, position| {
+            let figures = engine.list_figures(&list.to_string());
+            Ok(figures.map(|figures| (figures, position)))
+        })
+    }
+
+    /// Which of some identifiers belong to a member whom the asker sees.
+    pub fn whose(
+        &self,
+        brands: &BrandSet,
+        idents: &[Option<IdentNo>],
+    ) -> Result<Vec<bool>, AudienceError> {
+        self.ask(brands, &[], |engine, _, _| Ok(engine.whose(idents)))
     }
 
     fn ready(&self) -> Result<(), AudienceError> {
@@ -673,10 +731,11 @@ impl Audience {
         }
     }
 
-    /// Asks the engine about some plans. What they read for the first time is made in slices, so that other questions and
-    /// the thread that takes in what is committed need not wait for it.
+    /// Asks the engine for somebody about some plans. What they read for the first time is made in slices, so that other
+    /// questions and the thread that takes in what is committed need not wait for it.
     fn ask<T>(
         &self,
+        brands: &BrandSet,
         plans: &[&Plan],
         question: impl FnOnce(&mut Engine, Time, Offset) -> Result<T, NotReady>,
     ) -> Result<T, AudienceError> {
@@ -691,27 +750,58 @@ impl Audience {
                 Ok(true) if !self.inner.stop.load(Ordering::Relaxed) => {
                     MutexGuard::unlock_fair(engine);
                 }
-                Ok(_) => break question(&mut engine, now, position),
+                Ok(_) => {
+                    break match brands {
+                        BrandSet::All => question(&mut engine, now, position),
+                        BrandSet::Only(brands) => engine
+                            .seen_by(&sorted(brands), |engine| question(engine, now, position)),
+                    };
+                }
                 Err(missing) => break Err(missing),
             }
         };
-        answer.map_err(|missing| {
-            let building = !missing.measures.is_empty();
-            self.inner.want(missing.measures);
-            match missing.segments.into_iter().next() {
-                Some(segment) if !building => AudienceError::SegmentBuilding(segment),
-                _ => AudienceError::Building {
-                    events: self
-                        .inner
-                        .backfills
-                        .states()
-                        .iter()
-                        .map(|it| it.events)
-                        .sum(),
-                },
-            }
-        })
+        answer.map_err(|missing| self.lacks(missing, brands))
     }
+
+    /// What a question lacks, which somebody begins to read.
+    fn lacks(&self, missing: NotReady, brands: &BrandSet) -> AudienceError {
+        match (missing.unseen, brands) {
+            (Some(Unseen::Mixed(name)), _) => return AudienceError::Mixed(name),
+            (Some(Unseen::Reading), BrandSet::Only(brands)) => {
+                return match self.inner.want_view(&sorted(brands)) {
+                    true => AudienceError::ViewBuilding,
+                    false => AudienceError::TooManyViews,
+                };
+            }
+            _ => {}
+        }
+        let building = !missing.measures.is_empty();
+        self.inner.want(missing.measures);
+        match missing.segments.into_iter().next() {
+            Some(segment) if !building => AudienceError::SegmentBuilding(segment),
+            _ => {
+                let states = self.inner.backfills.states();
+                let events = states.iter().map(|it| it.events).sum();
+                AudienceError::Building { events }
+            }
+        }
+    }
+}
+
+/// A rule for somebody who may see some brands only.
+fn within<'a>(plan: &'a Plan, brands: &BrandSet) -> Cow<'a, Plan> {
+    match brands {
+        BrandSet::All => Cow::Borrowed(plan),
+        BrandSet::Only(brands) => Cow::Owned(plan.within(&sorted(brands))),
+    }
+}
+
+/// The same for equal sets of brands.
+fn sorted(brands: &[BrandId]) -> Vec<BrandId> {
+    let mut brands = brands.to_vec();
+    brands.sort_unstable();
+    brands.dedup();
+    brands
 }
 
 impl Drop for Audience {
@@ -743,6 +833,54 @@ impl Inner {
             std::thread::park_timeout(LOOK);
         }
         Ok(())
+    }
+
+    /// Begins to keep what somebody sees who may see these brands only; everybody is read once, on a thread of its own.
+    /// Answers whether there is room for it.
+    fn want_view(self: &Arc<Self>, brands: &[BrandId]) -> bool {
+        {
+            let mut engine = self.engine.lock();
+            if !engine.view_begin(brands) {
+                return true;
+            }
+            if engine.views().len() > VIEWS_MAX {
+                engine.view_give_up(brands);
+                return false;
+            }
+        }
+        self.changes.note_orders();
+        let (inner, brands) = (self.clone(), brands.to_vec());
+        let begun = std::thread::Builder::new().name("view".into()).spawn({
+            let brands = brands.clone();
+            move || inner.read_view(&brands)
+        });
+        if let Err(error) = begun {
+            tracing::error!(%error, "no thread to read what a brand sees");
+            self.engine.lock().view_give_up(&brands);
+        }
+        true
+    }
+
+    fn read_view(&self, brands: &[BrandId]) {
+        actors::runtime::worker::stand_back();
+        let read = || -> Result<bool, AudienceError> {
+            // Younger than the view: what changes from now on is told by the audience's own thread.
+            let rows = self.platform.snapshot()?;
+            let schema = book::schema_of(&rows)?;
+            let on = || !self.stop.load(Ordering::Relaxed);
+            Ok(load::load_view(&rows, &schema, brands, &self.engine, &on)?)
+        };
+        let done = read();
+        let mut engine = self.engine.lock();
+        match done {
+            Ok(true) => engine.view_finish(brands),
+            Ok(false) => engine.view_give_up(brands),
+            Err(error) => {
+                tracing::error!(%error, "what a brand sees could not be read");
+                metrics::counter!("tributary_audience_failures").increment(1);
+                engine.view_give_up(brands);
+            }
+        }
     }
 
     /// Reads the history of measures that nobody has read, on a thread of its own.

@@ -449,3 +449,87 @@ fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
     }
     assert_eq!(members(&sandbox, id, &tokens).len(), 27);
 }
+
+/// The write key of a brand's source, and the authorization of a key that sees that brand only.
+fn brand(sandbox: &Sandbox, name: &str) -> (String, String) {
+    let http = sandbox.http();
+    let brand = http.post_ok("/api/v1/brands", &json!({ "name": name }));
+    let id = brand.value()["id"].clone();
+    let source = json!({"name": name, "kind": "http", "brand": id});
+    let source = http.post_ok("/api/v1/sources", &source).value();
+    let key = json!({"name": name, "role": "manager", "brands": [id]});
+    let key = http.post_ok("/api/v1/api-keys", &key).value();
+    let bearer = format!("Bearer {}", key["key"].as_str().expect("a key"));
+    let write_key = source["write_key"].as_str().expect("a write key");
+    (write_key.to_owned(), bearer)
+}
+
+#[test]
+fn a_brand_counts_and_explains_its_own() {
+    let (mut sandbox, _) = start();
+    let ((tea_key, bearer), (milk_key, _)) = (brand(&sandbox, "tea"), brand(&sandbox, "milk"));
+    let told = |key: &str, id: &str, user: &str, city: &str| {
+        let event = json!([{"message_id": id, "type": "identify", "time": "2026-11-22T11:00:00+08:00",
+            "identifiers": [format!("user_id:{user}")], "traits": {"city": city}}]);
+        sandbox.send(key, &event)
+    };
+    told(&tea_key, "1", "a", "上海");
+    told(&milk_key, "2", "a", "北京");
+    told(&milk_key, "3", "b", "上海");
+    let token = told(&tea_key, "4", "c", "广州");
+    let rule = json!({"attr": "city", "op": "eq", "value": "上海"});
+    let shanghai = segment(&sandbox, "Shanghai", &rule);
+    for killed in [false, true] {
+        if killed {
+            sandbox.kill9();
+            sandbox.boot();
+            set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
+        }
+        let tea = sandbox.http().with(Some(bearer.clone()));
+        let ask = |path: &str, body: &Value| {
+            wait::until("what the key sees", || {
+                let path = format!("{path}?after={token}");
+                let answer = tea.json("POST", &path, body);
+                (answer.status != 503).then(|| answer.ok("an answer").value())
+            })
+        };
+        let seen = ask("/api/v1/segments/preview", &json!({ "rule": rule }));
+        assert_eq!(
+            (&seen["count"], &seen["of"]),
+            (&json!(1), &json!(2)),
+            "{seen}"
+        );
+        let not = json!({"rule": {"not": rule}});
+        assert_eq!(ask("/api/v1/segments/preview", &not)["count"], 1);
+        let a = id_of(&sandbox, "user_id:a", &token);
+        let path = format!("/api/v1/members/{a}/explain");
+        assert_eq!(ask(&path, &json!({ "rule": rule }))["holds"], true);
+        let b = id_of(&sandbox, "user_id:b", &token);
+        let hidden = tea.json(
+            "POST",
+            &format!("/api/v1/members/{b}/explain"),
+            &json!({ "rule": rule }),
+        );
+        assert_eq!(hidden.status, 404);
+        // Who is in the group's segment was concluded by the group: the newest city counts, and b is nobody here.
+        let count = tea.read(&format!("/api/v1/segments/{shanghai}/count?after={token}"));
+        assert_eq!(count["count"], 0, "{count}");
+    }
+    let wrong = json!({"rule": {"attr": "citty", "op": "eq", "value": "上海"}});
+    let saved = json!({"name": "wrong", "rule": wrong["rule"]});
+    for (path, body) in [
+        ("/api/v1/segments/preview", wrong),
+        ("/api/v1/segments", saved),
+    ] {
+        let refused = sandbox.http().json("POST", path, &body);
+        assert_eq!(
+            (refused.status, refused.code().as_str()),
+            (422, "rule_invalid")
+        );
+        let text = refused.text();
+        assert!(
+            text.contains("unknown_attribute") && text.contains("did you mean `city`?"),
+            "{text}"
+        );
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use actors::model::{CONSENT_PREFIX, Scope};
+use actors::model::{BrandSet, CONSENT_PREFIX, Scope};
 use cdp::identity::row;
 use cdp::identity::rules::ORDER_KIND;
 
@@ -85,7 +85,10 @@ impl Known {
         let (_, rules) = row::rules(&snapshot)?;
         let (_, schema) = shared.attributes(&snapshot)?;
         let mut attributes: BTreeSet<Box<str>> = schema.iter().map(|it| it.name.clone()).collect();
-        attributes.extend(shared.audience().attribute_names()?);
+        // Even the name of what nobody has defined may be another brand's.
+        if scope.brands == BrandSet::All {
+            attributes.extend(shared.audience().attribute_names()?);
+        }
         attributes.retain(|name| {
             let owner = schema.get(name).map(|it| it.brand);
             !name.starts_with(CONSENT_PREFIX) && owner.is_none_or(|brand| scope.sees(brand))

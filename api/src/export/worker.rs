@@ -148,7 +148,10 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
         }
         fs::create_dir_all(&folder)?;
         work.audience()?;
-        let version = shared.audience().segment(detail.segment())?.version;
+        let now = shared.audience();
+        let version = now
+            .segment(&detail.scope.brands, detail.segment())?
+            .version;
         let Some((rows, done)) = work.write(&path, version)? else {
             continue;
         };
@@ -224,7 +227,12 @@ impl Work<'_> {
             let ready = match self.runtime.block_on(wait) {
                 // Under load it may never have caught up: that is no reason to wait.
                 Ok(()) | Err(AudienceError::Lagging(_)) => {
-                    audience.segment_members(self.detail.segment(), None, 0)
+                    audience.segment_members(
+                        &self.detail.scope.brands,
+                        self.detail.segment(),
+                        None,
+                        0,
+                    )
                 }
                 Err(error) => Err(error),
             };
@@ -250,8 +258,9 @@ impl Work<'_> {
         let (mut rows, mut seen) = (0, 0);
         let mut after: Option<MemberNo> = None;
         loop {
-            let now = shared.audience().segment(segment)?;
-            let numbers = shared.audience().segment_members(segment, after, PAGE)?;
+            let (audience, brands) = (shared.audience(), &detail.scope.brands);
+            let now = audience.segment(brands, segment)?;
+            let numbers = audience.segment_members(brands, segment, after, PAGE)?;
             if now.version != version {
                 return Ok(None);
             }

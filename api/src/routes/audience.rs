@@ -8,7 +8,7 @@ pub mod person;
 mod preview;
 mod segment;
 
-use actors::model::{BrandSet, Offset};
+use actors::model::Offset;
 use axum::Json;
 use axum::extract::State;
 use cdp::rule::Plan;
@@ -132,17 +132,6 @@ pub struct PositionsAnswer {
 impl From<Offset> for PositionsAnswer {
     fn from(at: Offset) -> PositionsAnswer {
         PositionsAnswer { results: at.0 }
-    }
-}
-
-/// Counts are over all members: a key that sees some brands only would learn of others'.
-pub fn sees_everybody(caller: &Caller) -> Result<(), ApiError> {
-    match caller.scope.brands {
-        BrandSet::All => Ok(()),
-        BrandSet::Only(_) => {
-            let message = "audiences are of the whole installation, this key sees some brands only";
-            Err(ApiError::new("permission_missing", message))
-        }
     }
 }
 

@@ -226,6 +226,21 @@ impl Set {
         self.parts.len()
     }
 
+    /// The ordinals that are in both.
+    pub fn and(&self, other: &Set) -> Set {
+        let (mut mine, mut out) = (new_words(), new_words());
+        let mut both = Set::default();
+        for block in 0..self.parts.len() {
+            if let (Some(a), Some(b)) = (self.part(block), other.part(block)) {
+                mine.fill(0);
+                a.or_into(&mut mine);
+                super::query::of_part(b, &mine, &mut out);
+                *both.part_mut(block) = Part::of_words(&out);
+            }
+        }
+        both
+    }
+
     /// How many ordinals are in both.
     pub fn both(&self, other: &Set) -> u64 {
         let mut count = 0;

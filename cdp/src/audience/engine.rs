@@ -8,17 +8,19 @@ mod tags;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use actors::model::{IdentNo, MemberNo, Place, Position, Time};
+use actors::model::{BrandId, IdentNo, MemberNo, Place, Position, Time};
 use jiff::tz::TimeZone;
 
 pub use answer::{Counted, Distribution, ListFigures, Memory, Previewed};
-pub use prepare::NotReady;
+pub use prepare::{NotReady, Unseen};
 
+use super::bits::Set;
 use super::column::Column;
 use super::derived::Derived;
 use super::live::{Input, Live, Retag, Rules, Segments, Transition};
 use super::series::Series;
 use super::store::Store;
+use super::view::{Differences, View};
 use crate::identity::row::MemberState;
 use crate::profile::Value;
 use crate::rule::{Extractor, Measure, Plan};
@@ -58,6 +60,21 @@ pub enum Change<'a> {
         properties: Option<&'a str>,
         /// Where it happened.
         place: Option<Place>,
+        /// Whose it is.
+        brand: BrandId,
+    },
+    /// What somebody sees of a member who may see some brands only: see [`Engine::view_begin`].
+    Seen {
+        /// The brands.
+        brands: &'a [BrandId],
+        /// The member.
+        member: MemberNo,
+        /// It has an event or an order of one of them.
+        visible: bool,
+        /// Its attributes that are others than [`Change::Attributes`] tells.
+        differ: &'a Differences,
+        /// Read from rows as they were when the view was begun; otherwise they are as new as all that is told.
+        old: bool,
     },
     /// A tag of a member. Ignored for a tag that is calculated here ([`Engine::tag_put`]).
     Tag {
@@ -119,6 +136,10 @@ pub struct Engine {
     retags: Vec<Retag>,
     /// What an attribute holds that nobody was ever told to have.
     empty: Column,
+    /// What those see who may see some brands only.
+    views: Vec<View>,
+    /// For whom the question is that is being answered: the view, and who counts in it. `None`: for who sees everybody.
+    seen_as: Option<(usize, Set)>,
     /// Questions asked, to know which computed columns rest.
     asked: u64,
 }
@@ -154,6 +175,8 @@ impl Engine {
             transitions: Vec::new(),
             retags: Vec::new(),
             empty: Column::default(),
+            views: Vec::new(),
+            seen_as: None,
             asked: 0,
         }
     }
@@ -180,13 +203,21 @@ impl Engine {
                 name,
                 properties,
                 place,
+                brand,
             } => {
+                if !self.views.is_empty()
+                    && let Some(member) = self.store.people.member_of(fragment)
+                {
+                    self.views
+                        .iter_mut()
+                        .for_each(|view| view.see(member, brand));
+                }
                 if let Some(place) = place.filter(|_| name == SCAN) {
                     let places = self.store.places.entry(LAST_SCAN.into()).or_default();
                     places.see(fragment, time, position, place);
                     self.touch_place(LAST_SCAN, fragment);
                 }
-                self.apply_event(fragment, position, time, name, properties);
+                self.apply_event(fragment, position, time, name, properties, brand);
             }
             Change::Tag {
                 member,
@@ -229,6 +260,18 @@ impl Engine {
                 }
             }
             Change::Forget { fragment } => self.forget(fragment),
+            Change::Seen {
+                brands,
+                member,
+                visible,
+                differ,
+                old,
+            } => {
+                let view = self.views.iter_mut().find(|view| *view.brands == *brands);
+                if let Some(view) = view {
+                    view.tell(member, visible, differ, old);
+                }
+            }
         }
     }
 
@@ -288,6 +331,7 @@ impl Engine {
         time: Time,
         name: &str,
         properties: Option<&str>,
+        brand: BrandId,
     ) {
         if !self.about.contains_key(name) {
             let about = self.about_of(name);
@@ -299,14 +343,18 @@ impl Engine {
                 .begun
                 .get_mut(key)
                 .expect("`about` is cleared when this changes");
-            if let Some(hit) = series.extractor.of_named(time, properties) {
+            if series.measure().sees(brand)
+                && let Some(hit) = series.extractor.of_named(time, properties)
+            {
                 series.push(fragment, position, &hit);
             }
         }
         let mut touched = Vec::new();
         for &number in &about.installed {
             let series = &mut self.store.series[number];
-            if let Some(hit) = series.extractor.of_named(time, properties) {
+            if series.measure().sees(brand)
+                && let Some(hit) = series.extractor.of_named(time, properties)
+            {
                 series.push(fragment, position, &hit);
                 touched.extend_from_slice(&self.by_series[number]);
             }
@@ -507,7 +555,57 @@ impl Engine {
     /// How many are in a segment, as of the last transitions or as restored. `None`: no such segment, or not computed yet.
     pub fn segment_count(&self, segment: &str) -> Option<u64> {
         let live = self.segments.by_id.get(segment)?;
-        live.serves().then(|| live.members.len())
+        live.serves().then(|| match &self.seen_as {
+            Some((_, who)) => live.members.both(who),
+            None => live.members.len(),
+        })
+    }
+
+    /// Begins to keep what somebody sees who may see these brands only: from now on [`Change::Seen`] and events are noted.
+    /// Then everybody is told once, as of now or later, and [`Engine::view_finish`] ends that. Answers whether it was not
+    /// there.
+    pub fn view_begin(&mut self, brands: &[BrandId]) -> bool {
+        let known = self.views.iter().any(|view| *view.brands == *brands);
+        if !known {
+            self.views.push(View::new(brands));
+        }
+        !known
+    }
+
+    /// Everybody was told once.
+    pub fn view_finish(&mut self, brands: &[BrandId]) {
+        for view in self.views.iter_mut().filter(|it| *it.brands == *brands) {
+            view.finish();
+        }
+    }
+
+    /// Forgets a view of which not everybody was told.
+    pub fn view_give_up(&mut self, brands: &[BrandId]) {
+        self.views
+            .retain(|view| view.complete || *view.brands != *brands);
+    }
+
+    /// Brands of the views that are kept.
+    pub fn views(&self) -> Vec<Box<[BrandId]>> {
+        self.views.iter().map(|view| view.brands.clone()).collect()
+    }
+
+    /// Asks for somebody who may see some brands only: answers are about the members who are visible then, and about what is
+    /// visible of them. Rules must be [`Plan::within`] the same brands.
+    pub fn seen_by<T>(
+        &mut self,
+        brands: &[BrandId],
+        question: impl FnOnce(&mut Engine) -> Result<T, NotReady>,
+    ) -> Result<T, NotReady> {
+        let found = self.views.iter().position(|view| *view.brands == *brands);
+        let Some(number) = found.filter(|it| self.views[*it].complete) else {
+            return Err(NotReady::unseen(Unseen::Reading));
+        };
+        let who = self.views[number].who.and(&self.store.people.universe);
+        self.seen_as = Some((number, who));
+        let answer = question(self);
+        self.seen_as = None;
+        answer
     }
 
     /// Computed columns that segments in force read.

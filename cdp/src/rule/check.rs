@@ -336,6 +336,7 @@ impl Checker<'_> {
             names,
             filter,
             field,
+            brands: None,
             key,
         }))
     }

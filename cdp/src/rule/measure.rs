@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actors::model::Time;
+use actors::model::{BrandId, Time};
 use jiff::tz::TimeZone;
 
 use super::ast::{EventNames, Path};
@@ -23,6 +23,8 @@ pub struct Measure {
     pub filter: Option<Filter>,
     /// The property that is taken. `None`: the event's time is enough.
     pub field: Option<Path>,
+    /// Only events of these brands and of the group count. `None`: of all.
+    pub brands: Option<Arc<[BrandId]>>,
     pub(super) key: Arc<str>,
 }
 
@@ -54,6 +56,24 @@ impl Measure {
     /// The same for equal measures, canonical JSON.
     pub fn key(&self) -> &str {
         &self.key
+    }
+
+    /// Whether events of a brand count.
+    pub fn sees(&self, brand: BrandId) -> bool {
+        let brands = self.brands.as_ref();
+        brands.is_none_or(|brands| brand == BrandId(0) || brands.contains(&brand))
+    }
+
+    /// The same of what somebody sees who may see these brands only.
+    #[must_use]
+    pub fn within(&self, brands: &[BrandId]) -> Measure {
+        let numbers: Vec<String> = brands.iter().map(|brand| brand.0.to_string()).collect();
+        let key = format!(r#"{{"brands":[{}],"of":{}}}"#, numbers.join(","), self.key);
+        Measure {
+            brands: Some(brands.into()),
+            key: key.into(),
+            ..self.clone()
+        }
     }
 
     /// Whether events of a name are measured.

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actors::model::{MemberNo, Time};
+use actors::model::{BrandId, MemberNo, Time};
 use jiff::tz::TimeZone;
 
 use super::ast::{Path, Rule};
@@ -148,6 +148,29 @@ impl Plan {
         measures.sort_by(|a, b| a.key().cmp(b.key()));
         measures.dedup_by(|a, b| a.key() == b.key());
         measures
+    }
+
+    /// The same rule for somebody who may see these brands only: their events and the group's count.
+    #[must_use]
+    pub fn within(&self, brands: &[BrandId]) -> Plan {
+        let mut plan = self.clone();
+        for leaf in &mut plan.leaves {
+            match leaf {
+                Leaf::Behaviour(it) => it.measure = Arc::new(it.measure.within(brands)),
+                Leaf::Sequence(it) => {
+                    for step in &mut it.steps {
+                        *step = Arc::new(step.within(brands));
+                    }
+                }
+                _ => {}
+            }
+        }
+        plan
+    }
+
+    /// The rule that somebody is in a segment.
+    pub fn of_segment(id: &str) -> Plan {
+        Plan::of_leaf(Leaf::Segment(id.into()))
     }
 
     /// All that its leaves read, each once.

@@ -152,7 +152,9 @@ impl Backfill {
                     if event.test {
                         break;
                     }
-                    if let Some(hit) = extractor.of(event.name, event.time, event.properties) {
+                    if extractor.measure().sees(event.brand)
+                        && let Some(hit) = extractor.of(event.name, event.time, event.properties)
+                    {
                         series.push(event.fragment, event.raw, &hit);
                     }
                 }

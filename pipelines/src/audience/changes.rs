@@ -4,6 +4,7 @@
 //! a hundred times meanwhile costs one look. Memory is bounded: beyond [`MEMBERS_MAX`] the note is "everybody".
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use actors::machine::RowWrite;
@@ -33,6 +34,8 @@ pub struct Changed {
 pub struct Changes {
     noted: Mutex<Noted>,
     told: Condvar,
+    /// Orders concern whoever has them: see [`Changes::note_orders`].
+    orders: AtomicBool,
 }
 
 #[derive(Default)]
@@ -62,9 +65,11 @@ impl Changes {
             }
             let noted = &mut *noted;
             let (members, everybody) = (&mut noted.members, &mut noted.everybody);
+            let orders = self.orders.load(Ordering::Relaxed);
             members_of(
                 &frame.inner.rows,
                 &noted.calculated,
+                orders,
                 &mut |note| match note {
                     Note::Member(member) => {
                         members.insert(member);
@@ -91,6 +96,11 @@ impl Changes {
             everybody: std::mem::take(&mut noted.everybody),
             until: noted.until,
         }
+    }
+
+    /// From now on members whose orders change are noted as well: an order makes a member visible to its brand.
+    pub fn note_orders(&self) {
+        self.orders.store(true, Ordering::Relaxed);
     }
 
     /// Takes a list back that could not be looked at.
@@ -123,7 +133,12 @@ impl Changes {
 ///
 /// Most rows are cells of members who did something and were told nothing: the event's timeline row says so, and the
 /// member need not be looked at. A cell without a timeline row beside it came by another way and is looked at.
-fn members_of(rows: &[RowWrite], calculated: &BTreeSet<TagId>, each: &mut dyn FnMut(Note)) {
+fn members_of(
+    rows: &[RowWrite],
+    calculated: &BTreeSet<TagId>,
+    orders: bool,
+    each: &mut dyn FnMut(Note),
+) {
     let mut silent: HashSet<&[u8]> = HashSet::new();
     for row in rows {
         if let (profile::row::TIMELINE, Some(value)) = (row.space, &row.value)
@@ -144,7 +159,11 @@ fn members_of(rows: &[RowWrite], calculated: &BTreeSet<TagId>, each: &mut dyn Fn
             profile::row::TAGS
                 if profile::row::whose(&row.key)
                     .is_some_and(|(_, IdentNo(tag))| calculated.contains(&TagId(tag))) => {}
-            profile::row::CELLS | profile::row::TAGS | profile::row::MOVES => {
+            profile::row::ORDERS if !orders => {}
+            profile::row::CELLS
+            | profile::row::TAGS
+            | profile::row::MOVES
+            | profile::row::ORDERS => {
                 if let Some((member, _)) = profile::row::whose(&row.key) {
                     each(Note::Member(member));
                 }

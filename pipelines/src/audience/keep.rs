@@ -85,6 +85,7 @@ struct Taken {
     name: Box<str>,
     properties: Option<Box<str>>,
     place: Option<Place>,
+    brand: BrandId,
 }
 
 impl Taken {
@@ -96,6 +97,7 @@ impl Taken {
             name: event.name.into(),
             properties: event.properties.map(Into::into),
             place: event.place,
+            brand: event.brand,
         }
     }
 
@@ -107,6 +109,7 @@ impl Taken {
             name: &self.name,
             properties: self.properties.as_deref(),
             place: self.place,
+            brand: self.brand,
         }
     }
 }
@@ -193,6 +196,7 @@ impl Keeper {
             &snapshot,
             &self.schema,
             &tags,
+            &[],
             &inner.engine,
             inner.threads,
             &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
@@ -321,7 +325,16 @@ impl Keeper {
         if changed.everybody {
             self.schema = Arc::new(schema_of(&snapshot)?);
             let tags = inner.book.lock().tags.clone();
-            load::load_all(&snapshot, &self.schema, &tags, &inner.engine, 1, &|_| ())?;
+            let views = inner.engine.lock().views();
+            load::load_all(
+                &snapshot,
+                &self.schema,
+                &tags,
+                &views,
+                &inner.engine,
+                1,
+                &|_| (),
+            )?;
         } else {
             self.take_members(&snapshot, &changed.members)?;
         }
@@ -373,10 +386,11 @@ impl Keeper {
             return Ok(());
         }
         let tags = self.inner.book.lock().tags.clone();
+        let views = self.inner.engine.lock().views();
         for members in members.chunks(CHUNK) {
             let mut read = Vec::with_capacity(members.len());
             for member in members {
-                read.extend(Read::of(snapshot, &self.schema, *member)?);
+                read.extend(Read::of(snapshot, &self.schema, &views, *member)?);
             }
             let mut engine = self.inner.engine.lock();
             read.iter().for_each(|read| read.apply(&mut engine, &tags));

@@ -3,14 +3,16 @@
 use std::collections::{BTreeMap, HashMap};
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{IdentNo, MemberNo, SHARDS, SegmentId, ShardId, TagId};
+use actors::model::{
+    BrandId, BrandSet, FieldClass, IdentNo, MemberNo, SHARDS, Scope, SegmentId, ShardId, TagId,
+};
 use actors::store::Snapshot;
-use cdp::audience::{Change, Engine};
+use cdp::audience::{Change, Differences, Engine};
 use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, MemberRow, MemberState};
 use cdp::profile::concluded::{self, TagValue, tags};
 use cdp::profile::row as member_row;
-use cdp::profile::view::{Attributes, whole_attributes, whole_attributes_of_shard};
+use cdp::profile::view::{Attributes, member_view, whole_attributes, whole_attributes_of_shard};
 use parking_lot::Mutex;
 
 /// Members that are given to the engine at once: a question waits for as many at most.
@@ -27,6 +29,60 @@ pub struct Read {
     fragments: Vec<IdentNo>,
     attributes: Attributes,
     tags: Vec<(TagId, TagValue)>,
+    seen: Vec<Seen>,
+}
+
+/// Views that are kept: the brands of each.
+pub type Views = [Box<[BrandId]>];
+
+/// What a view shows of a member.
+struct Seen {
+    brands: Box<[BrandId]>,
+    visible: bool,
+    differ: Differences,
+}
+
+impl Seen {
+    fn of(
+        rows: &dyn Rows,
+        schema: &AttributeSchema,
+        brands: &[BrandId],
+        member: MemberNo,
+        whole: &Attributes,
+    ) -> Result<Seen, RowsError> {
+        let scope = Scope {
+            brands: BrandSet::Only(brands.to_vec()),
+            fields: FieldClass::P3,
+        };
+        let view = member_view(rows, member, schema, &scope)?;
+        let visible = view.is_some();
+        let mut differ = Differences::new();
+        if let Some(mut view) = view {
+            for (name, value) in whole {
+                match view.attributes.remove(name) {
+                    Some(seen) if seen.value == *value => {}
+                    seen => differ.push((name.clone(), seen.map(|seen| seen.value))),
+                }
+            }
+            let others = view.attributes.into_iter();
+            differ.extend(others.map(|(name, seen)| (name, Some(seen.value))));
+        }
+        Ok(Seen {
+            brands: brands.into(),
+            visible,
+            differ,
+        })
+    }
+
+    fn apply(&self, engine: &mut Engine, member: MemberNo, old: bool) {
+        engine.apply(Change::Seen {
+            brands: &self.brands,
+            member,
+            visible: self.visible,
+            differ: &self.differ,
+            old,
+        });
+    }
 }
 
 impl Read {
@@ -34,6 +90,7 @@ impl Read {
     pub fn of(
         rows: &dyn Rows,
         schema: &AttributeSchema,
+        views: &Views,
         member: MemberNo,
     ) -> Result<Option<Read>, RowsError> {
         let row = row::get::<MemberRow>(rows, row::MEMBER, &row::key32(member.0))?;
@@ -41,7 +98,14 @@ impl Read {
             return Ok(None);
         };
         let absorbed = row.state == MemberState::Absorbed;
+        let attributes = match absorbed {
+            true => Attributes::new(),
+            false => whole_attributes(rows, member, schema)?,
+        };
+        let seen = views.iter();
+        let seen = seen.map(|brands| Seen::of(rows, schema, brands, member, &attributes));
         Ok(Some(Read {
+            seen: seen.collect::<Result<_, _>>()?,
             member,
             state: row.state,
             test: row.test,
@@ -49,10 +113,7 @@ impl Read {
                 true => Vec::new(),
                 false => row::fragments_of(rows, &row)?,
             },
-            attributes: match absorbed {
-                true => Attributes::new(),
-                false => whole_attributes(rows, member, schema)?,
-            },
+            attributes,
             tags: tags(rows, member)?,
         }))
     }
@@ -66,6 +127,9 @@ impl Read {
             fragments: &self.fragments,
         });
         apply_attributes(engine, self.member, &self.attributes);
+        for seen in &self.seen {
+            seen.apply(engine, self.member, false);
+        }
         for (tag, code) in codes {
             let held = self.tags.iter().find(|(held, _)| held == tag);
             engine.apply(Change::Tag {
@@ -94,6 +158,7 @@ pub fn load_all(
     rows: &Snapshot,
     schema: &AttributeSchema,
     codes: &TagCodes,
+    views: &Views,
     engine: &Mutex<Engine>,
     threads: usize,
     tell: &(dyn Fn(u16) + Sync),
@@ -113,7 +178,7 @@ pub fn load_all(
             if shard >= SHARDS || failed.lock().is_some() {
                 return;
             }
-            let done = load_shard(&rows, ShardId(shard), schema, codes, engine);
+            let done = load_shard(&rows, ShardId(shard), schema, codes, views, engine);
             if let Err(error) = done {
                 *failed.lock() = Some(error);
                 return;
@@ -218,22 +283,34 @@ fn load_shard(
     shard: ShardId,
     schema: &AttributeSchema,
     codes: &TagCodes,
+    views: &Views,
     engine: &Mutex<Engine>,
 ) -> Result<(), RowsError> {
-    let mut chunk: Vec<(MemberNo, Attributes)> = Vec::with_capacity(CHUNK_MEMBERS);
-    let give = |chunk: &mut Vec<(MemberNo, Attributes)>| {
+    let mut chunk: Vec<(MemberNo, Attributes, Vec<Seen>)> = Vec::with_capacity(CHUNK_MEMBERS);
+    let give = |chunk: &mut Vec<(MemberNo, Attributes, Vec<Seen>)>| {
         let mut engine = engine.lock();
-        for (member, attributes) in chunk.drain(..) {
+        for (member, attributes, seen) in chunk.drain(..) {
             apply_attributes(&mut engine, member, &attributes);
+            seen.iter()
+                .for_each(|seen| seen.apply(&mut engine, member, false));
         }
     };
+    let mut failed = None;
     whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
-        chunk.push((member, attributes));
+        let seen = views.iter();
+        let seen = seen.map(|brands| Seen::of(rows, schema, brands, member, &attributes));
+        match seen.collect() {
+            Ok(seen) => chunk.push((member, attributes, seen)),
+            Err(error) => failed = Some(error),
+        }
         if chunk.len() == CHUNK_MEMBERS {
             give(&mut chunk);
         }
-        true
+        failed.is_none()
     })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
     give(&mut chunk);
     load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
 }
@@ -253,6 +330,44 @@ pub fn held_strange_tags(
         true
     })?;
     Ok(held)
+}
+
+/// Tells a view that was begun of everybody, a shard at a time, as long as `on` says so. Answers whether it came to the end.
+pub fn load_view(
+    rows: &Snapshot,
+    schema: &AttributeSchema,
+    brands: &[BrandId],
+    engine: &Mutex<Engine>,
+    on: &dyn Fn() -> bool,
+) -> Result<bool, RowsError> {
+    for shard in 0..SHARDS {
+        if !on() {
+            return Ok(false);
+        }
+        let mut chunk: Vec<(MemberNo, Seen)> = Vec::with_capacity(CHUNK_MEMBERS);
+        let give = |chunk: &mut Vec<(MemberNo, Seen)>| {
+            let mut engine = engine.lock();
+            for (member, seen) in chunk.drain(..) {
+                seen.apply(&mut engine, member, true);
+            }
+        };
+        let mut failed = None;
+        whole_attributes_of_shard(rows, ShardId(shard), schema, &mut |member, attributes| {
+            match Seen::of(rows, schema, brands, member, &attributes) {
+                Ok(seen) => chunk.push((member, seen)),
+                Err(error) => failed = Some(error),
+            }
+            if chunk.len() == CHUNK_MEMBERS {
+                give(&mut chunk);
+            }
+            failed.is_none()
+        })?;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        give(&mut chunk);
+    }
+    Ok(true)
 }
 
 /// Who is in which segment by the rows of members.

@@ -13,13 +13,16 @@ use std::sync::Arc;
 
 use actors::history::{Columns, Each, History, HistoryError, HistoryEvent, NameWanted, Wanted};
 use actors::machine::{Rows, RowsError};
-use actors::model::{EventKind, IdentNo, MemberNo, Place, Position, SegmentId, TagId, Time};
+use actors::model::{
+    BrandSet, EventKind, FieldClass, IdentNo, MemberNo, Place, Position, Scope, SegmentId, TagId,
+    Time,
+};
 use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, MemberRow};
 use cdp::profile::Value;
 use cdp::profile::concluded::{memberships, tags};
 use cdp::profile::row::{TAG_NEW, What};
-use cdp::profile::view::{attributes_as_told, whole_attributes};
+use cdp::profile::view::{attributes_as_told, member_view, whole_attributes};
 use cdp::rule::{EventNames, Extractor, Facts, Hit, Measure, Plan};
 use jiff::tz::TimeZone;
 
@@ -63,6 +66,8 @@ pub struct Question<'a> {
     pub zone: &'a TimeZone,
     /// Numbers of tags.
     pub codes: &'a Codes,
+    /// Who asks: facts of other brands do not exist. With `then` only for who sees all brands.
+    pub scope: &'a Scope,
     /// As of when: what had been received by then. `None`: now.
     pub then: Option<Time>,
 }
@@ -106,8 +111,13 @@ impl Person {
         person.read_events(question, &fragments, plans)?;
         match question.then {
             None => {
-                let attributes = whole_attributes(rows, member, question.schema)?;
-                person.attributes = attributes.into_iter().collect();
+                person.attributes = match question.scope.brands {
+                    BrandSet::All => {
+                        let attributes = whole_attributes(rows, member, question.schema)?;
+                        attributes.into_iter().collect()
+                    }
+                    BrandSet::Only(_) => visible(question, member)?,
+                };
                 let held = tags(rows, member)?.into_iter();
                 person.tags = named(held.map(|(tag, held)| (tag, held.value)), question.codes);
                 let held = memberships(rows, member)?.into_iter();
@@ -150,7 +160,7 @@ impl Person {
         let mut late = 0;
         let mut scanned: Option<(Time, Place)> = None;
         let mut each = |event: &HistoryEvent<'_>| {
-            if event.test {
+            if event.test || !question.scope.sees(event.brand) {
                 return ControlFlow::Continue(());
             }
             let in_time = then.is_none_or(|then| event.received <= then);
@@ -243,6 +253,20 @@ impl Person {
             false => self.segments.remove(&segment),
         };
     }
+}
+
+/// Attributes by the events that the asker sees.
+fn visible(
+    question: &Question<'_>,
+    member: MemberNo,
+) -> Result<BTreeMap<Box<str>, Value>, RowsError> {
+    let scope = Scope {
+        fields: FieldClass::P3,
+        ..question.scope.clone()
+    };
+    let view = member_view(question.rows, member, question.schema, &scope)?;
+    let attributes = view.into_iter().flat_map(|view| view.attributes);
+    Ok(attributes.map(|(name, told)| (name, told.value)).collect())
 }
 
 fn named(held: impl Iterator<Item = (TagId, Value)>, codes: &Codes) -> BTreeMap<Box<str>, Value> {

@@ -7,7 +7,7 @@ use actors::history::{Each, Scanned, Wanted};
 use actors::log::LogError;
 use actors::machine::Rows;
 use actors::model::{
-    BrandId, IdSpace, Identifier, ManualClock, MemberNo, Scope, SegmentId, SourceId, Time,
+    BrandId, BrandSet, IdSpace, Identifier, ManualClock, MemberNo, Scope, SegmentId, SourceId, Time,
 };
 use actors::registry::{Author, ItemChange, ListEntry, NewItem};
 use cdp::control::{Control, Regroup};
@@ -58,6 +58,8 @@ struct World {
     shut: Arc<AtomicBool>,
     running: Option<(Arc<Platform>, Audience)>,
     messages: u64,
+    /// Of the source that sends.
+    brand: BrandId,
 }
 
 impl World {
@@ -68,6 +70,7 @@ impl World {
             shut: Arc::default(),
             running: None,
             messages: 0,
+            brand: BrandId(0),
         };
         world.start().await;
         world
@@ -125,7 +128,7 @@ impl World {
         let source = SourceInfo {
             id: SourceId(1),
             id_space: IdSpace(0),
-            brand: BrandId(0),
+            brand: self.brand,
             test: false,
             orders: OrderDefaults::default(),
             sensors: Default::default(),
@@ -184,7 +187,7 @@ impl World {
         let plan = self.plan(rule);
         self.audience().wait(Sees::Counts, PATIENCE).await.unwrap();
         loop {
-            match self.audience().preview(&plan, 3, 1) {
+            match self.audience().preview(&BrandSet::All, &plan, 3, 1) {
                 Ok(preview) => {
                     assert_eq!(preview.sample.len() as u64, preview.count.min(3));
                     return preview.count;
@@ -226,7 +229,9 @@ impl World {
     }
 
     fn members(&self, segment: SegmentId) -> Vec<MemberNo> {
-        let members = self.audience().segment_members(segment, None, 100);
+        let members = self
+            .audience()
+            .segment_members(&BrandSet::All, segment, None, 100);
         members.unwrap()
     }
 
@@ -288,6 +293,7 @@ impl World {
             schema: &schema,
             zone: self.audience().zone(),
             codes: &self.audience().codes(),
+            scope: &Scope::installation(),
             then,
         };
         let member = self.member(identifier);
@@ -574,7 +580,7 @@ async fn after_a_restart_nothing_is_settled_before_rules_have_their_history() {
     audience.wait(Sees::Counts, PATIENCE).await.unwrap();
     // What held before serves, and no read with a token takes it for what is.
     assert_eq!(world.members(segment), [a, b]);
-    let now = audience.segment(segment).unwrap();
+    let now = audience.segment(&BrandSet::All, segment).unwrap();
     assert_eq!(
         (now.count, now.version, now.building),
         (Some(2), None, Some(1))
@@ -614,7 +620,7 @@ async fn a_cancelled_rule_leaves_the_old_one_at_work_until_it_is_rebuilt() {
         (item.serving, item.building(), item.cancelled())
     };
     assert_eq!(state(&world).await, (1, false, true));
-    let now = world.audience().segment(segment).unwrap();
+    let now = world.audience().segment(&BrandSet::All, segment).unwrap();
     assert_eq!(
         (now.count, now.version, now.building, now.cancelled),
         (Some(1), Some(1), None, Some(2))
@@ -649,7 +655,7 @@ async fn cancel(world: &World, segment: SegmentId) {
         for backfill in audience.figures().backfills {
             audience.cancel(backfill.id);
         }
-        let now = audience.segment(segment).unwrap();
+        let now = audience.segment(&BrandSet::All, segment).unwrap();
         if now.cancelled.is_some() && now.building.is_none() {
             break;
         }
@@ -703,7 +709,10 @@ impl World {
         self.settled().await;
         let rule = format!(r#"{{"list":"{list}"}}"#);
         let plan = self.plan(&rule);
-        let members = self.audience().members(&plan, None, 100).unwrap();
+        let members = self
+            .audience()
+            .members(&BrandSet::All, &plan, None, 100)
+            .unwrap();
         assert_eq!(self.members(segment), members);
         assert_eq!(self.held(segment), members);
         let rows = self.platform().snapshot().unwrap();
@@ -736,7 +745,11 @@ async fn a_list_means_whoever_has_its_identifiers_today() {
     let segment = world.segment("vip", &rule).await;
     world.serving(segment, 1).await;
     assert_eq!(world.listed(list, segment, &people).await, [a]);
-    let (figures, _) = world.audience().list(list).unwrap().unwrap();
+    let (figures, _) = world
+        .audience()
+        .list(&BrandSet::All, list)
+        .unwrap()
+        .unwrap();
     assert_eq!((figures.known, figures.matched, figures.members), (1, 1, 1));
     // Somebody who is there gets an identifier that waits, and somebody comes with one.
     world
@@ -799,7 +812,7 @@ async fn an_identifier_that_came_while_nobody_looked_is_found_at_the_start() {
     done.await.unwrap();
     assert!(world.audience().looked(PATIENCE).await);
     assert_eq!(world.listed(list, segment, &people).await, []);
-    assert_eq!(world.audience().list(list).unwrap(), None);
+    assert_eq!(world.audience().list(&BrandSet::All, list).unwrap(), None);
     let new = NewItem {
         name: "half".into(),
         state: lists::LOADING.into(),
@@ -813,4 +826,142 @@ async fn an_identifier_that_came_while_nobody_looked_is_found_at_the_start() {
     let gone = lists::remove_unfinished(registry, Time(0)).await;
     assert_eq!(gone.unwrap(), 1);
     assert_eq!(registry.list_entry_page(half, None, 5).await.unwrap(), []);
+}
+
+impl World {
+    /// What somebody counts who sees one brand, which is what each member that is visible then is by its visible facts.
+    async fn count_as(&self, brand: u32, rule: &str, people: &[&str]) -> (u64, u64) {
+        let brands = BrandSet::Only(vec![BrandId(brand)]);
+        let plan = self.plan(rule);
+        self.settled().await;
+        let seen = loop {
+            match self.audience().preview(&brands, &plan, 3, 1) {
+                Ok(seen) => break seen,
+                Err(AudienceError::Building { .. } | AudienceError::ViewBuilding) => {
+                    tokio::task::yield_now().await;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        };
+        let rows = self.platform().snapshot().unwrap();
+        let schema = book::schema_of(&rows).unwrap();
+        let scope = Scope {
+            brands,
+            fields: actors::model::FieldClass::P3,
+        };
+        let (mut visible, mut holds) = (0, 0);
+        for person in people {
+            let member = self.member(person);
+            let view = cdp::profile::view::member_view(&rows, member, &schema, &scope);
+            if view.unwrap().is_none() {
+                continue;
+            }
+            visible += 1;
+            let question = Question {
+                rows: &rows,
+                history: &**self.audience().history(),
+                schema: &schema,
+                zone: self.audience().zone(),
+                codes: &self.audience().codes(),
+                scope: &scope,
+                then: None,
+            };
+            let facts = Person::read(&question, member, Default::default(), &[&plan]).unwrap();
+            let now = actors::model::Clock::now(&*self.clock);
+            let zone = self.audience().zone();
+            holds += u64::from(cdp::rule::evaluate(&plan, &facts, now, zone));
+        }
+        assert_eq!((seen.count, seen.of), (holds, visible), "{rule}");
+        (seen.count, seen.of)
+    }
+
+    async fn identify_as(&mut self, brand: u32, identifiers: &[&str], traits: &str) {
+        self.brand = BrandId(brand);
+        self.identify(identifiers, traits).await;
+        self.brand = BrandId(0);
+    }
+
+    async fn track_as(&mut self, brand: u32, identifiers: &[&str], name: &str) {
+        self.brand = BrandId(brand);
+        self.track(identifiers, name, NOON, "{}").await;
+        self.brand = BrandId(0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_sees_one_brand_counts_its_members_by_its_facts() {
+    let mut world = World::new().await;
+    let people = ["user_id:a", "user_id:b", "user_id:c"];
+    let count_as = async |world: &World, brand, rule| world.count_as(brand, rule, &people).await;
+    world
+        .identify_as(1, &["user_id:a"], r#"{"city":"上海"}"#)
+        .await;
+    world
+        .identify_as(2, &["user_id:a"], r#"{"city":"北京"}"#)
+        .await;
+    world
+        .identify_as(2, &["user_id:b"], r#"{"city":"上海"}"#)
+        .await;
+    world
+        .identify_as(1, &["user_id:c"], r#"{"city":"广州"}"#)
+        .await;
+    world.track_as(1, &["user_id:c"], "paid").await;
+    world.track_as(2, &["user_id:c"], "paid").await;
+    let not = r#"{"not":{"attr":"city","op":"eq","value":"上海"}}"#;
+    let beijing = r#"{"attr":"city","op":"eq","value":"北京"}"#;
+    assert_eq!(world.count(SHANGHAI).await, 1);
+    assert_eq!(world.count(BUYERS).await, 1);
+    for clean in [None, Some(true), Some(false)] {
+        if let Some(clean) = clean {
+            world.restart(clean).await;
+        }
+        assert_eq!(count_as(&world, 1, SHANGHAI).await, (1, 2));
+        assert_eq!(count_as(&world, 1, not).await, (1, 2));
+        assert_eq!(count_as(&world, 1, beijing).await, (0, 2));
+        assert_eq!(count_as(&world, 2, beijing).await, (1, 3));
+        assert_eq!(count_as(&world, 1, BUYERS).await, (0, 2));
+        assert_eq!(count_as(&world, 3, r#"{"and":[]}"#).await, (0, 0));
+    }
+    // What comes is seen at once: an event that tells nothing, facts of the brand and of another, a merge.
+    world.track_as(1, &["user_id:b"], "login").await;
+    assert_eq!(count_as(&world, 1, not).await, (2, 3));
+    world.track_as(1, &["user_id:c"], "paid").await;
+    assert_eq!(count_as(&world, 1, BUYERS).await, (1, 3));
+    world
+        .identify_as(2, &["user_id:c"], r#"{"city":"上海"}"#)
+        .await;
+    assert_eq!(count_as(&world, 1, SHANGHAI).await, (1, 3));
+    world
+        .identify_as(1, &["user_id:b"], r#"{"city":"上海"}"#)
+        .await;
+    assert_eq!(count_as(&world, 1, SHANGHAI).await, (2, 3));
+    world
+        .track_as(2, &["unionid:w", "user_id:b"], "login")
+        .await;
+    world
+        .track_as(2, &["openid@wx:o", "unionid:w"], "login")
+        .await;
+    assert_eq!(count_as(&world, 1, SHANGHAI).await, (2, 3));
+    // Segments are what their owner concluded, of the members who are visible.
+    let shanghai = world.segment("s", SHANGHAI).await;
+    world.serving(shanghai, 1).await;
+    let of = |brand| {
+        let brands = BrandSet::Only(vec![BrandId(brand)]);
+        let now = world.audience().segment(&brands, shanghai).unwrap();
+        let members = world.audience().segment_members(&brands, shanghai, None, 9);
+        assert_eq!(members.unwrap().len() as u64, now.count.unwrap());
+        now.count.unwrap()
+    };
+    assert_eq!((of(1), of(3), world.members(shanghai).len()), (2, 0, 2));
+    let spread = |brand: u32| {
+        let brands = BrandSet::Only(vec![BrandId(brand)]);
+        let all = world.plan(r#"{"and":[]}"#);
+        let leaf = world.plan(SHANGHAI).leaves[0].clone();
+        let (spread, ..) = world
+            .audience()
+            .distribution_at(&brands, &all, &leaf, 9)
+            .unwrap();
+        (spread.distinct, spread.present)
+    };
+    assert_eq!((spread(1), spread(2)), ((2, 3), (2, 3)));
 }

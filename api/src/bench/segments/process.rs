@@ -204,6 +204,7 @@ fn event(engine: &mut Engine, member: u32, offset: u64, name: &str) {
         name,
         properties: Some(r#"{"amount":4200}"#),
         place: None,
+        brand: actors::model::BrandId(0),
     });
 }
 

@@ -1,6 +1,6 @@
 //! Why a member is in or out, clause by clause, now or as it was known at a past time.
 
-use actors::model::{MemberId, MemberNo, SegmentId, Time};
+use actors::model::{BrandSet, MemberId, MemberNo, SegmentId, Time};
 use axum::Json;
 use axum::extract::State;
 use cdp::rule::Plan;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::{compile, sees_everybody};
+use super::compile;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Input, Permission, Query, Routes, Segment, doc};
@@ -26,7 +26,8 @@ pub fn routes(tag: &'static str) -> Routes {
             doc(tag, "Why a member is in or out of a segment")
                 .more(
                     "Clause by clause: what was asked and what was found. With `at` it is what had been received by then: \
-                     events that came later count in `late` only. Who belongs together is today's.",
+                     events that came later count in `late` only. Who belongs together is today's. A key that sees some brands only \
+                     is told by the facts that it sees; `member_of` is what the segment's owner concluded.",
                 )
                 .query::<ExplainQuery>()
                 .answers::<ExplainAnswer>()
@@ -97,6 +98,7 @@ async fn segment(
     Query(query): Query<ExplainQuery>,
 ) -> Result<Json<ExplainAnswer>, ApiError> {
     let kept = shared.audience().kept(SegmentId(query.segment));
+    let kept = kept.filter(|kept| caller.scope.sees(kept.brand));
     let kept = kept.ok_or_else(|| ApiError::not_found("segment"))?;
     let then = instant(query.at.as_deref(), "at")?;
     let mut answer = explain(
@@ -134,7 +136,10 @@ async fn explain(
     then: Option<Time>,
     segment: Option<SegmentId>,
 ) -> Result<ExplainAnswer, ApiError> {
-    sees_everybody(&caller)?;
+    if then.is_some() && caller.scope.brands != BrandSet::All {
+        let message = "what was known then is kept for all brands together: ask without `at`";
+        return Err(ApiError::new("permission_missing", message).field("at"));
+    }
     let snapshot = shared.snapshot()?;
     let MemberNo(number) = by_id(&shared, &snapshot, &caller.scope, &id)?.member;
     let (_, schema) = shared.attributes(&snapshot)?;
@@ -151,6 +156,7 @@ async fn explain(
         .lists_of(&snapshot, MemberNo(number), &[&plan])
         .await?;
     let now = then.unwrap_or_else(|| shared.now());
+    let scope = caller.scope;
     shared
         .clone()
         .ask(move |audience| {
@@ -161,6 +167,7 @@ async fn explain(
                 schema: &schema,
                 zone: audience.zone(),
                 codes: &codes,
+                scope: &scope,
                 then,
             };
             let member = MemberNo(number);

@@ -1,13 +1,16 @@
 //! How segments overlap: every region of up to five of them.
 
-use actors::model::SegmentId;
+use std::sync::Arc;
+
+use actors::model::{BrandSet, SegmentId};
 use axum::Json;
 use axum::extract::State;
+use cdp::rule::Plan;
 use pipelines::audience::Sees;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{PositionsAnswer, sees_everybody};
+use super::PositionsAnswer;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Input, Permission, Routes, doc};
@@ -67,7 +70,6 @@ async fn overlap(
     caller: Caller,
     Input(input): Input<OverlapInput>,
 ) -> Result<Json<OverlapAnswer>, ApiError> {
-    sees_everybody(&caller)?;
     let asked = input.segments;
     let mut sorted = asked.clone();
     sorted.sort_unstable();
@@ -79,12 +81,19 @@ async fn overlap(
     let mut plans = Vec::with_capacity(asked.len());
     for id in &asked {
         let kept = shared.audience().kept(SegmentId(*id));
-        plans.push(kept.ok_or_else(|| ApiError::not_found("segment"))?.plan);
+        let kept = kept.filter(|kept| caller.scope.sees(kept.brand));
+        let kept = kept.ok_or_else(|| ApiError::not_found("segment"))?;
+        plans.push(match caller.scope.brands {
+            BrandSet::All => kept.plan,
+            // Who is in it was concluded by its owner, of all that the owner knows.
+            BrandSet::Only(_) => Arc::new(Plan::of_segment(&id.to_string())),
+        });
     }
+    let brands = caller.scope.brands;
     let (counts, position, at) = shared
         .ask(move |audience| {
             let plans: Vec<_> = plans.iter().map(|plan| &**plan).collect();
-            audience.overlap(&plans)
+            audience.overlap(&brands, &plans)
         })
         .await?;
     let of = |mask: usize| -> Vec<u32> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{PositionsAnswer, compile, sees_everybody};
+use super::{PositionsAnswer, compile};
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Input, Permission, Routes, doc};
@@ -91,7 +91,6 @@ async fn preview(
     caller: Caller,
     Input(input): Input<PreviewInput>,
 ) -> Result<Json<PreviewAnswer>, ApiError> {
-    sees_everybody(&caller)?;
     let size = input.sample.unwrap_or(SAMPLE_DEFAULT);
     if size > SAMPLE_MAX {
         let message = format!("sample is {size}, allowed are 0 to {SAMPLE_MAX}");
@@ -99,8 +98,9 @@ async fn preview(
     }
     let plan = compile(&shared, &caller, &input.rule).await?;
     let places = plan.places.clone();
+    let brands = caller.scope.brands;
     let seen = shared
-        .ask(move |audience| audience.preview(&plan, size, 0))
+        .ask(move |audience| audience.preview(&brands, &plan, size, 0))
         .await?;
     Ok(Json(PreviewAnswer {
         count: seen.count,
@@ -166,7 +166,6 @@ async fn distribution(
     caller: Caller,
     Input(input): Input<DistributionInput>,
 ) -> Result<Json<DistributionAnswer>, ApiError> {
-    sees_everybody(&caller)?;
     let asked = match (&input.attribute, &input.tag) {
         (Some(attribute), None) => {
             let (_, schema) = shared.attributes(&shared.snapshot()?)?;
@@ -185,9 +184,10 @@ async fn distribution(
     let rule = input.rule.unwrap_or_else(|| json!({"and": []}));
     let plan = compile(&shared, &caller, &rule).await?;
     let of: Plan = compile(&shared, &caller, &asked).await?;
+    let brands = caller.scope.brands;
     let (spread, position, _) = shared
         .ask(move |audience| match of.leaves.first() {
-            Some(leaf) => audience.distribution_at(&plan, leaf, VALUES_MAX),
+            Some(leaf) => audience.distribution_at(&brands, &plan, leaf, VALUES_MAX),
             None => Ok(Default::default()),
         })
         .await?;

@@ -10,7 +10,7 @@ use pipelines::audience::Sees;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{PositionsAnswer, sees_everybody};
+use super::PositionsAnswer;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::page::{cursor, cursor_form};
@@ -61,13 +61,22 @@ pub struct SegmentMember {
     pub version: Option<u32>,
 }
 
+/// A segment of another brand does not exist for the caller.
+fn sees(shared: &Shared, caller: &Caller, id: u32) -> Result<(), ApiError> {
+    let kept = shared.audience().kept(SegmentId(id));
+    match kept.is_none_or(|kept| caller.scope.sees(kept.brand)) {
+        true => Ok(()),
+        false => Err(ApiError::not_found("segment")),
+    }
+}
+
 async fn members(
     State(shared): State<Shared>,
     caller: Caller,
     Segment(id): Segment<u32>,
     Query(query): Query<MembersQuery>,
 ) -> Result<Json<Page<SegmentMember>>, ApiError> {
-    sees_everybody(&caller)?;
+    sees(&shared, &caller, id)?;
     let paging = Paging {
         limit: query.limit,
         cursor: query.cursor,
@@ -80,8 +89,9 @@ async fn members(
             Some(MemberNo(u32::from_be_bytes(bytes)))
         }
     };
+    let brands = caller.scope.brands;
     let mut numbers = shared
-        .ask(move |audience| audience.segment_members(SegmentId(id), after, limit + 1))
+        .ask(move |audience| audience.segment_members(&brands, SegmentId(id), after, limit + 1))
         .await?;
     let more = numbers.len() > limit;
     numbers.truncate(limit);
@@ -126,9 +136,10 @@ async fn count(
     caller: Caller,
     Segment(id): Segment<u32>,
 ) -> Result<Json<SegmentCount>, ApiError> {
-    sees_everybody(&caller)?;
+    sees(&shared, &caller, id)?;
+    let brands = caller.scope.brands;
     let now = shared
-        .ask(move |audience| audience.segment(SegmentId(id)))
+        .ask(move |audience| audience.segment(&brands, SegmentId(id)))
         .await?;
     Ok(Json(SegmentCount {
         count: now.count,

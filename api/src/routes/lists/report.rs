@@ -1,6 +1,7 @@
 //! What has become of the entries of a list: how many mean somebody today, and which mean nobody.
 
-use actors::registry::Waiting;
+use actors::model::BrandSet;
+use actors::registry::{Print, Waiting};
 use axum::Json;
 use axum::extract::State;
 use pipelines::audience::Sees;
@@ -14,7 +15,10 @@ use crate::error::ApiError;
 use crate::http::page::{ListQuery, cursor, cursor_form};
 use crate::http::{Caller, Page, Permission, Query, Routes, Segment, doc};
 use crate::resource::answer;
-use crate::routes::audience::{PositionsAnswer, sees_everybody};
+use crate::routes::audience::PositionsAnswer;
+
+/// Entries that one page looks at for a key that sees some brands only; a short page has a cursor.
+const READS_MAX: u32 = 5_000;
 
 pub fn routes(tag: &'static str) -> Routes {
     crate::http::routes()
@@ -79,18 +83,25 @@ async fn report(
         .resource_get(&caller.scope, LIST, id)
         .await?;
     let body: ListBody = answer::<super::List>(&item)?.body;
-    sees_everybody(&caller)?;
-    let seen = shared.ask(move |audience| audience.list(id)).await?;
+    let brands = caller.scope.brands.clone();
+    let seen = shared
+        .ask(move |audience| audience.list(&brands, id))
+        .await?;
     let Some((figures, position)) = seen else {
         let message = format!("the list is {}: only lists at work are counted", item.state);
         return Err(ApiError::new("list_not_at_work", message));
+    };
+    // What only others know of means nobody here.
+    let known = match caller.scope.brands {
+        BrandSet::All => figures.known,
+        BrandSet::Only(_) => figures.matched,
     };
     Ok(Json(MatchReport {
         given: body.entries + body.duplicates + body.invalid,
         entries: body.entries,
         matched: figures.matched,
-        no_member: figures.known - figures.matched,
-        unmatched: body.entries.saturating_sub(figures.known),
+        no_member: known - figures.matched,
+        unmatched: body.entries.saturating_sub(known),
         members: figures.members,
         duplicates: body.duplicates,
         invalid: body.invalid,
@@ -110,7 +121,9 @@ async fn unmatched(
     let limit = paging.limit()?;
     let after = paging.cursor()?;
     let more = u32::try_from(limit).unwrap_or(u32::MAX).saturating_add(1);
-    sees_everybody(&caller)?;
+    if caller.scope.brands != BrandSet::All {
+        return unseen(shared, caller, id, after, limit).await;
+    }
     let after: Option<Waiting> = after.map(|bytes| waiting(&bytes)).transpose()?;
     let mut entries = registry.list_entry_waiting_page(id, after, more).await?;
     let next = (entries.len() > limit).then(|| {
@@ -123,6 +136,45 @@ async fn unmatched(
             .map(|(line, _)| Unmatched { line })
             .collect(),
         next_cursor: next.flatten(),
+    }))
+}
+
+/// Entries of others' members mean nobody for a key that sees some brands only: all entries are looked at, in no meaningful
+/// order.
+async fn unseen(
+    shared: Shared,
+    caller: Caller,
+    list: i64,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<Json<Page<Unmatched>>, ApiError> {
+    let after: Option<Print> = match after {
+        Some(bytes) => Some(bytes.try_into().map_err(|_| cursor_form())?),
+        None => None,
+    };
+    let registry = shared.registry();
+    let entries = registry.list_entry_page(list, after, READS_MAX).await?;
+    let idents: Vec<_> = entries.iter().map(|entry| entry.ident).collect();
+    let brands = caller.scope.brands;
+    let seen = shared
+        .ask(move |audience| audience.whose(&brands, &idents))
+        .await?;
+    let mut items = Vec::new();
+    let full = entries.len() == READS_MAX as usize;
+    let mut next = entries.last().filter(|_| full).map(|last| last.print);
+    let nobody = entries.iter().zip(seen).filter(|(_, seen)| !seen);
+    for (entry, _) in nobody {
+        if items.len() == limit {
+            break;
+        }
+        items.push(Unmatched { line: entry.line });
+        if items.len() == limit && entries.last() != Some(entry) {
+            next = Some(entry.print);
+        }
+    }
+    Ok(Json(Page {
+        items,
+        next_cursor: next.map(|print| cursor(&print)),
     }))
 }
 

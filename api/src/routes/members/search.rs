@@ -100,7 +100,9 @@ async fn search(
             let segment = SegmentId(segment);
             // A copy of four bytes a member: the index asks for one at a time, and must not lock the engine each time.
             let members = shared
-                .ask(move |audience| audience.segment_members(segment, None, usize::MAX))
+                .ask(move |audience| {
+                    audience.segment_members(&BrandSet::All, segment, None, usize::MAX)
+                })
                 .await?;
             Some(Arc::new(move |member| {
                 members.binary_search(&member).is_ok()

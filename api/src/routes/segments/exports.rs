@@ -18,7 +18,6 @@ use crate::http::page::ListQuery;
 use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
 use crate::jobs::{JobState, JobView};
 use crate::resource::load;
-use crate::routes::audience::sees_everybody;
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
@@ -137,11 +136,10 @@ async fn start(
     Segment(id): Segment<u32>,
     Input(input): Input<ExportInput>,
 ) -> Result<Written<ExportAnswer>, ApiError> {
-    // Whether somebody satisfies a rule may follow from facts of any brand.
-    sees_everybody(&caller)?;
     let segment = load::<super::Segment>(&shared, &caller, &id.to_string()).await?;
+    let brands = caller.scope.brands.clone();
     let now = shared
-        .ask(move |audience| audience.segment(SegmentId(id)))
+        .ask(move |audience| audience.segment(&brands, SegmentId(id)))
         .await?;
     let rows_max = SHEET_ROWS_MAX * SHEETS_MAX;
     if input.format == Format::Xlsx && now.count.unwrap_or(0) > rows_max {
@@ -184,6 +182,15 @@ async fn start(
         })?;
     let answer = ExportAnswer::of(job, detail, shared.now());
     Ok(Written::created(None, answer))
+}
+
+/// Whether who sees `all` sees everything that `some` shows.
+fn covers(all: &BrandSet, some: &BrandSet) -> bool {
+    match (all, some) {
+        (BrandSet::All, _) => true,
+        (BrandSet::Only(_), BrandSet::All) => false,
+        (BrandSet::Only(all), BrandSet::Only(some)) => some.iter().all(|it| all.contains(it)),
+    }
 }
 
 /// Whether a caller may know of an export: who asked for it, and who sees everything.
@@ -258,7 +265,8 @@ async fn download(
         return Err(ApiError::new("export_not_ready", message));
     }
     // Its key may see less today than when it asked.
-    if caller.scope.fields < detail.scope.fields || caller.scope.brands != BrandSet::All {
+    let brands = covers(&caller.scope.brands, &detail.scope.brands);
+    if caller.scope.fields < detail.scope.fields || !brands {
         let message = "this file shows more than this key may see: start an export with it";
         return Err(ApiError::new("permission_missing", message));
     }

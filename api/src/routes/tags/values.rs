@@ -13,7 +13,7 @@ use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission, Query, Routes, Segment, doc};
 use crate::resource::load;
-use crate::routes::audience::{compile, sees_everybody};
+use crate::routes::audience::compile;
 
 /// Values that are shown when the caller does not say.
 const VALUES_DEFAULT: usize = 100;
@@ -29,7 +29,8 @@ pub fn routes() -> Routes {
         doc("Tags", "How a tag's values are spread over members")
             .more(
                 "Exact at the position that is answered. `{id}` is the tag's code. Of a tag with several values each \
-                 counts, so shares add up to more than the coverage.",
+                 counts, so shares add up to more than the coverage. A key that sees some brands only is told of the members \
+                 that it sees.",
             )
             .query::<DistributionQuery>()
             .answers::<TagDistribution>()
@@ -91,11 +92,11 @@ async fn distribution(
         return Err(ApiError::new("parameter_form", message).field("limit"));
     }
     let tag = load::<Tag>(&shared, &caller, &code).await?;
-    sees_everybody(&caller)?;
     let all = compile(&shared, &caller, &json!({"and": []})).await?;
     let of: Plan = compile(&shared, &caller, &json!({"tag": tag.code, "op": "exists"})).await?;
+    let brands = caller.scope.brands;
     let (spread, position, at) = shared
-        .ask(move |audience| audience.distribution_at(&all, &of.leaves[0], limit))
+        .ask(move |audience| audience.distribution_at(&brands, &all, &of.leaves[0], limit))
         .await?;
     let members = spread.present + spread.absent;
     let share = |count: u64| match members {

@@ -1,14 +1,15 @@
 //! Answers: counts, members, distributions, overlaps; exact at the engine's time.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-use actors::model::{MemberNo, Time};
+use actors::model::{IdentNo, MemberNo, Time};
 
 use super::super::bits::{Set, Words, each_bit, join, new_words};
 use super::super::column::{Column, Lane};
 use super::super::kernel;
 use super::super::query::{Query, Scratch, over_blocks};
+use super::super::view::View;
 use super::Engine;
 use super::prepare::{NotReady, Prepared};
 use crate::profile::Value;
@@ -52,6 +53,21 @@ pub struct Distribution {
     pub absent: u64,
 }
 
+impl Distribution {
+    /// Joins what was counted among other members.
+    fn join(&mut self, other: Distribution, limit: usize) {
+        let mut values: BTreeMap<Value, u64> = BTreeMap::new();
+        for (value, count) in self.values.drain(..).chain(other.values) {
+            *values.entry(value).or_default() += count;
+        }
+        self.distinct = values.len() as u64;
+        self.values = values.into_iter().collect();
+        sort_values(&mut self.values, limit);
+        self.present += other.present;
+        self.absent += other.absent;
+    }
+}
+
 /// What has become of the entries of an uploaded list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ListFigures {
@@ -80,6 +96,8 @@ pub struct Memory {
     pub derived: usize,
     /// Places.
     pub places: usize,
+    /// What those see who may see some brands only.
+    pub views: usize,
     /// Members of segments.
     pub segments: usize,
 }
@@ -94,6 +112,7 @@ impl Memory {
             + self.measures
             + self.derived
             + self.places
+            + self.views
             + self.segments
     }
 }
@@ -101,12 +120,15 @@ impl Memory {
 impl Engine {
     /// Who counts for the question that is being answered.
     pub(super) fn visible(&self) -> &Set {
-        &self.store.people.universe
+        match &self.seen_as {
+            Some((_, who)) => who,
+            None => &self.store.people.universe,
+        }
     }
 
     /// Members that count.
     pub fn universe(&self) -> u64 {
-        self.store.people.universe.len()
+        self.visible().len()
     }
 
     /// Names of attributes that members have or had, in order.
@@ -141,7 +163,7 @@ impl Engine {
             .map(|number| self.leaf(plan, &prepared, number))
             .collect();
         let parts = over_blocks(
-            &self.store.people.universe,
+            self.visible(),
             self.threads,
             &|| (vec![0u64; plan.nodes.len()], Vec::new()),
             &|(counts, found): &mut (Vec<u64>, Vec<_>), block, within, scratch| {
@@ -185,7 +207,7 @@ impl Engine {
         let from = after.map_or(0, |after| u64::from(after.0) + 1);
         let mut found = Vec::new();
         let (mut scratch, mut within, mut out) = (Scratch::default(), new_words(), new_words());
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         for block in (from >> 16) as usize..universe.blocks() {
             let Some(part) = universe.part(block) else {
                 continue;
@@ -224,7 +246,11 @@ impl Engine {
             if let Some(part) = live.members.part(block) {
                 part.each(|place| {
                     let ordinal = join(block, place);
-                    if u64::from(ordinal) >= from && found.len() < limit {
+                    let seen = self
+                        .seen_as
+                        .as_ref()
+                        .is_none_or(|(_, who)| who.has(ordinal));
+                    if seen && u64::from(ordinal) >= from && found.len() < limit {
                         found.push(MemberNo(ordinal));
                     }
                 });
@@ -264,20 +290,16 @@ impl Engine {
             _ => &self.empty,
         };
         let query = self.ordered(plan, &prepared);
-        let parts = over_blocks(
-            &self.store.people.universe,
-            self.threads,
-            &Spread::default,
-            &|spread: &mut Spread, block, within, scratch| {
-                let mut out = scratch.take();
-                query.eval(block, within, &mut out, scratch);
-                spread.add(column, block, &out, scratch);
-                scratch.give(out);
-            },
-        );
-        let mut all = Spread::default();
-        parts.into_iter().for_each(|part| all.join(part));
-        let mut answer = all.answer(column, limit);
+        let mut answer = match self.told_apart(leaf, of.derived[0]) {
+            None => self.spread(&query, column, None).answer(column, limit),
+            Some(told) => {
+                let mine = self.spread(&query, column, Some((&told.who, false)));
+                let others = self.spread(&query, &told.column, Some((&told.who, true)));
+                let mut answer = mine.answer(column, usize::MAX);
+                answer.join(others.answer(&told.column, usize::MAX), limit);
+                answer
+            }
+        };
         // A default, such as the count 0, is the value of those of whom the column says nothing.
         let default = of.derived[0].and_then(|it| self.derived[it].as_ref()?.default.clone());
         if let Some(default) = default.filter(|_| answer.absent > 0) {
@@ -289,6 +311,36 @@ impl Engine {
             sort_values(&mut answer.values, limit);
         }
         Ok(answer)
+    }
+
+    /// Values of a column among those of a query; `only`: who are in a set, or who are not.
+    fn spread(&self, query: &Query<'_>, column: &Column, only: Option<(&Set, bool)>) -> Spread {
+        let parts = over_blocks(
+            self.visible(),
+            self.threads,
+            &Spread::default,
+            &|spread: &mut Spread, block, within, scratch| {
+                let mut out = scratch.take();
+                query.eval(block, within, &mut out, scratch);
+                if let Some((set, inside)) = only {
+                    let mut some = scratch.take();
+                    some.fill(0);
+                    if let Some(part) = set.part(block) {
+                        part.or_into(&mut some);
+                    }
+                    match inside {
+                        true => kernel::and(&mut out, &some),
+                        false => kernel::and_not(&mut out, &some),
+                    }
+                    scratch.give(some);
+                }
+                spread.add(column, block, &out, scratch);
+                scratch.give(out);
+            },
+        );
+        let mut all = Spread::default();
+        parts.into_iter().for_each(|part| all.join(part));
+        all
     }
 
     /// How many are in exactly which of up to five plans: the entry at `mask` counts those who satisfy the plans whose bits
@@ -313,7 +365,7 @@ impl Engine {
             .collect();
         let regions = 1usize << plans.len();
         let parts = over_blocks(
-            &self.store.people.universe,
+            self.visible(),
             self.threads,
             &|| vec![0u64; regions],
             &|counts: &mut Vec<u64>, block, within, scratch| {
@@ -360,6 +412,16 @@ impl Engine {
         Some(figures)
     }
 
+    /// Which of some identifiers belong to a member who counts.
+    pub fn whose(&self, idents: &[Option<IdentNo>]) -> Vec<bool> {
+        let who = self.visible();
+        let seen = |ident: &Option<IdentNo>| {
+            let member = ident.and_then(|ident| self.store.people.member_of(ident));
+            member.is_some_and(|member| who.has(member.0))
+        };
+        idents.iter().map(seen).collect()
+    }
+
     /// Bytes in memory.
     pub fn memory(&self) -> Memory {
         let columns = |columns: &std::collections::BTreeMap<Box<str>, Column>| {
@@ -373,6 +435,7 @@ impl Engine {
             measures: self.store.series.iter().map(|it| it.bytes()).sum(),
             derived: self.derived.iter().flatten().map(|it| it.bytes()).sum(),
             places: self.store.places.values().map(|it| it.bytes()).sum(),
+            views: self.views.iter().map(View::bytes).sum(),
             segments: self
                 .segments
                 .by_id
@@ -386,7 +449,10 @@ impl Engine {
     fn ready(&mut self, plan: &Plan, now: Time) -> Result<Prepared, NotReady> {
         self.set_now(self.now.max(now));
         if plan.leaves.iter().any(|leaf| self.is_kept(leaf)) {
+            // Segments and tags are what they are, whoever asks.
+            let seen_as = self.seen_as.take();
             self.settle();
+            self.seen_as = seen_as;
         }
         let prepared = self.prepare(plan)?;
         for number in prepared.derived.iter().flatten() {
@@ -416,7 +482,7 @@ impl Engine {
         let mut query = self.query(plan, prepared, node);
         self.order(&mut query);
         let counts = over_blocks(
-            &self.store.people.universe,
+            self.visible(),
             self.threads,
             &|| 0u64,
             &|sum: &mut u64, block, within, scratch| {

@@ -9,6 +9,7 @@ use super::super::derived::{Derived, What};
 use super::super::filter::Filter;
 use super::super::live::Input;
 use super::super::query::Query;
+use super::super::view::Told;
 use super::Engine;
 use crate::profile::Value;
 use crate::rule::{Fixed, Leaf, Measure, Plan};
@@ -23,6 +24,27 @@ pub struct NotReady {
     pub measures: Vec<Arc<Measure>>,
     /// Segments that are not there or not computed.
     pub segments: Vec<Box<str>>,
+    /// Something that only concerns who may see some brands only.
+    pub unseen: Option<Unseen>,
+}
+
+/// Why a question for somebody who may see some brands only cannot be answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unseen {
+    /// What is seen has to be told first: [`Engine::view_begin`].
+    Reading,
+    /// The rule looks into an object, or at a place, that events of several brands tell: that is not kept by brand.
+    Mixed(Box<str>),
+}
+
+impl NotReady {
+    pub(super) fn unseen(unseen: Unseen) -> NotReady {
+        NotReady {
+            measures: Vec::new(),
+            segments: Vec::new(),
+            unseen: Some(unseen),
+        }
+    }
 }
 
 /// A plan with the computed column of each leaf that reads one.
@@ -79,7 +101,11 @@ impl Engine {
             .collect();
         match measures.is_empty() && segments.is_empty() {
             true => Ok(()),
-            false => Err(NotReady { measures, segments }),
+            false => Err(NotReady {
+                measures,
+                segments,
+                unseen: None,
+            }),
         }
     }
 
@@ -91,8 +117,39 @@ impl Engine {
         for leaf in &plan.leaves {
             derived.push(What::of(leaf, &self.store).map(|what| self.derive(what)));
         }
+        self.check_seen(plan, &derived)?;
         self.let_go();
         Ok(Prepared { derived })
+    }
+
+    /// Computed columns of attributes and places are the same for everybody.
+    fn check_seen(&self, plan: &Plan, derived: &[Option<usize>]) -> Result<(), NotReady> {
+        let Some((number, _)) = &self.seen_as else {
+            return Ok(());
+        };
+        for (leaf, derived) in plan.leaves.iter().zip(derived) {
+            let mixed = match leaf {
+                Leaf::Near(near) => Some(&*near.of),
+                Leaf::Attr { path, .. } | Leaf::Some { path, .. } if derived.is_some() => {
+                    let told = self.views[*number].told(path.root());
+                    told.map(|_| path.root())
+                }
+                _ => None,
+            };
+            if let Some(mixed) = mixed {
+                return Err(NotReady::unseen(Unseen::Mixed(mixed.into())));
+            }
+        }
+        Ok(())
+    }
+
+    /// An attribute that is another one for some of those whom the asker sees.
+    pub(super) fn told_apart(&self, leaf: &Leaf, derived: Option<usize>) -> Option<&Told> {
+        let (number, _) = self.seen_as.as_ref()?;
+        match (leaf, derived) {
+            (Leaf::Attr { path, .. }, None) => self.views[*number].told(path.root()),
+            _ => None,
+        }
     }
 
     fn derive(&mut self, what: What) -> usize {
@@ -183,7 +240,18 @@ impl Engine {
         match self.clause(&plan.leaves[number], prepared.derived[number]) {
             Clause::Column(column, Some(test), default) => {
                 let filter = Filter::new(&test, column, zone, default, threads);
-                Query::Column(column, Box::new(filter))
+                let all = Query::Column(column, Box::new(filter));
+                match self.told_apart(&plan.leaves[number], prepared.derived[number]) {
+                    None => all,
+                    Some(told) => {
+                        let filter = Filter::new(&test, &told.column, zone, default, threads);
+                        let others = Query::Column(&told.column, Box::new(filter));
+                        Query::Or(vec![
+                            Query::And(vec![Query::Not(Box::new(Query::Set(&told.who))), all]),
+                            Query::And(vec![Query::Set(&told.who), others]),
+                        ])
+                    }
+                }
             }
             Clause::Column(column, None, _) => Query::Column(column, Box::new(Filter::exists())),
             Clause::Set(set) => Query::Set(set),

@@ -50,6 +50,7 @@ fn tell(engine: &mut Engine, person: &Person) {
             name: &event.name,
             properties: Some(&event.properties),
             place: None,
+            brand: actors::model::BrandId(0),
         });
     }
 }

@@ -43,6 +43,7 @@ fn buy(engine: &mut Engine, member: u32, offset: u64, time: Time) {
         name: "buy",
         properties: None,
         place: None,
+        brand: actors::model::BrandId(0),
     });
 }
 

@@ -76,6 +76,7 @@ impl World {
             name: "buy",
             properties: Some(r#"{"amount": 10}"#),
             place: None,
+            brand: actors::model::BrandId(0),
         });
     }
 

@@ -175,6 +175,7 @@ impl Happened {
             name: &self.name,
             properties: Some(&self.properties),
             place: self.place,
+            brand: actors::model::BrandId(0),
         });
     }
 }

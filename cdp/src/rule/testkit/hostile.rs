@@ -50,6 +50,7 @@ fn properties(text: &str) {
         names: EventNames::Names(vec!["e".into()]),
         filter: Some(Filter::And(Vec::new())),
         field: Some(field.clone()),
+        brands: None,
         key: "".into(),
     };
     let extractor = Extractor::new(Arc::new(measure), &TimeZone::UTC);
