@@ -51,6 +51,24 @@ pub fn check(
     })
 }
 
+/// Refuses a rule of a brand that looks into what is not kept by brand: the brand would conclude from facts of others.
+pub fn owned(field: &str, owner: BrandId, plan: &Plan) -> Result<(), ApiError> {
+    match plan.mixes().filter(|_| owner != BrandId::default()) {
+        None => Ok(()),
+        Some(mixed) => {
+            let message = format!(
+                "`{mixed}` may be told by several brands, and what is inside it is not kept by brand"
+            );
+            let detail = ErrorDetail::new("facts_mixed", field.to_owned(), message);
+            let hint = "let the group own it (`\"brand\": 0`), or leave the condition out";
+            Err(ApiError::several(
+                "rule_invalid",
+                vec![detail.hint(Some(hint.to_owned()))],
+            ))
+        }
+    }
+}
+
 /// Mistakes of a rule that stands in `field`.
 pub fn refused(field: &str, errors: Vec<RuleError>) -> ApiError {
     let details = errors.into_iter().map(|error| {

@@ -768,7 +768,7 @@ impl Audience {
         match (missing.unseen, brands) {
             (Some(Unseen::Mixed(name)), _) => return AudienceError::Mixed(name),
             (Some(Unseen::Reading), BrandSet::Only(brands)) => {
-                return match self.inner.want_view(&sorted(brands)) {
+                return match self.inner.want_view(&sorted(brands), true) {
                     true => AudienceError::ViewBuilding,
                     false => AudienceError::TooManyViews,
                 };
@@ -836,14 +836,14 @@ impl Inner {
     }
 
     /// Begins to keep what somebody sees who may see these brands only; everybody is read once, on a thread of its own.
-    /// Answers whether there is room for it.
-    fn want_view(self: &Arc<Self>, brands: &[BrandId]) -> bool {
+    /// Answers whether there is room for it; for owners of rules (`bounded` is false) there always is.
+    fn want_view(self: &Arc<Self>, brands: &[BrandId], bounded: bool) -> bool {
         {
             let mut engine = self.engine.lock();
             if !engine.view_begin(brands) {
                 return true;
             }
-            if engine.views().len() > VIEWS_MAX {
+            if bounded && engine.views().len() > VIEWS_MAX {
                 engine.view_give_up(brands);
                 return false;
             }

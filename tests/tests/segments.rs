@@ -479,11 +479,35 @@ fn a_brand_counts_and_explains_its_own() {
     let token = told(&tea_key, "4", "c", "广州");
     let rule = json!({"attr": "city", "op": "eq", "value": "上海"});
     let shanghai = segment(&sandbox, "Shanghai", &rule);
+    // What a brand concludes for itself is of what it sees: nobody learns that a was told to live in 北京.
+    let mine = sandbox.http().with(Some(bearer.clone()));
+    let made = |path: &str, body: Value| mine.post_ok(path, &body).value()["id"].clone();
+    let own = made("/api/v1/segments", json!({"name": "own", "rule": rule}));
+    let peek = json!({"attr": "city", "op": "eq", "value": "北京"});
+    let peek = made("/api/v1/segments", json!({"name": "peek", "rule": peek}));
+    for id in [&own, &peek] {
+        serving(&sandbox, id.as_u64().expect("a number"));
+    }
+    let by_city = |name: &str| {
+        let case = |city: &str| json!({"value": city, "rule": {"attr": "city", "op": "eq", "value": city}});
+        json!({"name": name, "code": name, "value_type": "text",
+            "calculation": {"type": "rule", "cases": [case("上海"), case("北京"), case("广州")]}})
+    };
+    made("/api/v1/tags", by_city("own_city"));
+    sandbox
+        .http()
+        .post_ok("/api/v1/tags", &by_city("group_city"));
+    let near = json!({"name": "near", "rule": {"near": {"lat": 31.2, "lon": 121.5, "km": 5, "of": "last_scan"}}});
+    let refused = mine.json("POST", "/api/v1/segments", &near);
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "rule_invalid")
+    );
+    assert!(refused.text().contains("facts_mixed"), "{}", refused.text());
     for killed in [false, true] {
         if killed {
             sandbox.kill9();
             sandbox.boot();
-            set_clock(&sandbox, "2026-11-22T12:00:00+08:00");
         }
         let tea = sandbox.http().with(Some(bearer.clone()));
         let ask = |path: &str, body: &Value| {
@@ -514,6 +538,31 @@ fn a_brand_counts_and_explains_its_own() {
         // Who is in the group's segment was concluded by the group: the newest city counts, and b is nobody here.
         let count = tea.read(&format!("/api/v1/segments/{shanghai}/count?after={token}"));
         assert_eq!(count["count"], 0, "{count}");
+        let members =
+            |id: &Value| tea.list(&format!("/api/v1/segments/{id}/members?after={token}"));
+        assert_eq!((members(&own).len(), members(&peek).len()), (1, 0));
+        assert_eq!(members(&own)[0]["id"], json!(a));
+        // Values of tags are those that their owner gave, of the members who are visible.
+        let spread = |code: &str| {
+            wait::until("the values of a tag", || {
+                let path = format!("/api/v1/tags/{code}/distribution?after={token}");
+                let answer = tea.get(&path);
+                (answer.status != 503).then(|| answer.ok("an answer").value())
+            })
+        };
+        let (own, group) = (spread("own_city"), spread("group_city"));
+        let values = |seen: &Value| {
+            let mut values: Vec<String> = (seen["values"].as_array().expect("a list").iter())
+                .map(|it| format!("{} {}", it["value"], it["members"]))
+                .collect();
+            values.sort();
+            (values, seen["members"].clone())
+        };
+        let of = |cities: [&str; 2]| cities.map(|city| format!("\"{city}\" 1")).to_vec();
+        assert_eq!(values(&own), (of(["上海", "广州"]), json!(2)));
+        assert_eq!(values(&group), (of(["北京", "广州"]), json!(2)));
+        let tagged = json!({"rule": {"tag": "own_city", "op": "eq", "value": "上海"}});
+        assert_eq!(ask("/api/v1/segments/preview", &tagged)["count"], 1);
     }
     let wrong = json!({"rule": {"attr": "citty", "op": "eq", "value": "上海"}});
     let saved = json!({"name": "wrong", "rule": wrong["rule"]});

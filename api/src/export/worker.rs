@@ -149,9 +149,7 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
         fs::create_dir_all(&folder)?;
         work.audience()?;
         let now = shared.audience();
-        let version = now
-            .segment(&detail.scope.brands, detail.segment())?
-            .version;
+        let version = now.segment(&detail.scope.brands, detail.segment())?.version;
         let Some((rows, done)) = work.write(&path, version)? else {
             continue;
         };
@@ -226,14 +224,12 @@ impl Work<'_> {
             let wait = audience.wait(Sees::Segments, AUDIENCE_WAIT);
             let ready = match self.runtime.block_on(wait) {
                 // Under load it may never have caught up: that is no reason to wait.
-                Ok(()) | Err(AudienceError::Lagging(_)) => {
-                    audience.segment_members(
-                        &self.detail.scope.brands,
-                        self.detail.segment(),
-                        None,
-                        0,
-                    )
-                }
+                Ok(()) | Err(AudienceError::Lagging(_)) => audience.segment_members(
+                    &self.detail.scope.brands,
+                    self.detail.segment(),
+                    None,
+                    0,
+                ),
                 Err(error) => Err(error),
             };
             match ready {

@@ -98,6 +98,7 @@ impl Resource for Segment {
         let names = names::names(context.shared, draft.common.brand).await?;
         let this = draft.id.map(|id| id.to_string());
         let rule = names::check(&names, "rule", &draft.body.rule, this.as_deref())?;
+        names::owned("rule", draft.common.brand, &rule.plan)?;
         draft.body.rule = rule.json;
         let update = match draft.body.update {
             Update::RealTime => "real_time",

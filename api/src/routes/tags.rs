@@ -69,6 +69,8 @@ impl Resource for Tag {
             let field = format!("calculation.cases[{at}].rule");
             match names::check(&names, &field, &case.rule, None) {
                 Ok(rule) => {
+                    let owned = names::owned(&field, draft.common.brand, &rule.plan);
+                    wrong.extend(owned.err().into_iter().flat_map(ApiError::into_details));
                     uses.extend(rule.uses);
                     if let Calculation::Rule { cases, .. } = &mut draft.body.calculation
                         && let Some(case) = cases.get_mut(at)
@@ -81,7 +83,11 @@ impl Resource for Tag {
         }
         if let Calculation::Formula { .. } = draft.body.calculation {
             match TagPlan::new(&draft.body, &names, context.shared.platform().zone()) {
-                Ok(plan) => uses.extend(references(&plan.plan)),
+                Ok(plan) => {
+                    let owned = names::owned("calculation", draft.common.brand, &plan.plan);
+                    wrong.extend(owned.err().into_iter().flat_map(ApiError::into_details));
+                    uses.extend(references(&plan.plan));
+                }
                 Err(errors) => {
                     wrong.extend(names::refused("calculation", errors).into_details());
                 }

@@ -140,6 +140,8 @@ pub struct Engine {
     views: Vec<View>,
     /// For whom the question is that is being answered: the view, and who counts in it. `None`: for who sees everybody.
     seen_as: Option<(usize, Set)>,
+    /// Members whom events made visible to somebody.
+    newly_seen: BTreeSet<MemberNo>,
     /// Questions asked, to know which computed columns rest.
     asked: u64,
 }
@@ -177,6 +179,7 @@ impl Engine {
             empty: Column::default(),
             views: Vec::new(),
             seen_as: None,
+            newly_seen: BTreeSet::new(),
             asked: 0,
         }
     }
@@ -208,9 +211,12 @@ impl Engine {
                 if !self.views.is_empty()
                     && let Some(member) = self.store.people.member_of(fragment)
                 {
-                    self.views
-                        .iter_mut()
-                        .for_each(|view| view.see(member, brand));
+                    for view in &mut self.views {
+                        if view.see(member, brand) {
+                            self.newly_seen.insert(member);
+                            self.segments.mark_owned(&view.brands, member.0);
+                        }
+                    }
                 }
                 if let Some(place) = place.filter(|_| name == SCAN) {
                     let places = self.store.places.entry(LAST_SCAN.into()).or_default();
@@ -268,8 +274,10 @@ impl Engine {
                 old,
             } => {
                 let view = self.views.iter_mut().find(|view| *view.brands == *brands);
-                if let Some(view) = view {
-                    view.tell(member, visible, differ, old);
+                if let Some(view) = view
+                    && view.tell(member, visible, differ, old)
+                {
+                    self.segments.mark_owned(brands, member.0);
                 }
             }
         }
@@ -579,6 +587,12 @@ impl Engine {
         }
     }
 
+    /// Members whom events made visible in a view since the last call: what is seen of them has to be told
+    /// ([`Change::Seen`]).
+    pub fn take_newly_seen(&mut self) -> Vec<MemberNo> {
+        std::mem::take(&mut self.newly_seen).into_iter().collect()
+    }
+
     /// Forgets a view of which not everybody was told.
     pub fn view_give_up(&mut self, brands: &[BrandId]) {
         self.views
@@ -597,15 +611,38 @@ impl Engine {
         brands: &[BrandId],
         question: impl FnOnce(&mut Engine) -> Result<T, NotReady>,
     ) -> Result<T, NotReady> {
+        self.seen_as = Some(self.seen_of(brands)?);
+        let answer = question(self);
+        self.seen_as = None;
+        answer
+    }
+
+    /// Does something about a rule for its owner: of a brand's rule, among the brand's members and by its facts only.
+    pub(super) fn as_owner<T>(
+        &mut self,
+        plan: &Plan,
+        work: impl FnOnce(&mut Engine) -> T,
+    ) -> Result<T, NotReady> {
+        let owner = match &plan.brands {
+            Some(brands) => Some(self.seen_of(brands)?),
+            None => None,
+        };
+        let asker = std::mem::replace(&mut self.seen_as, owner);
+        let done = work(self);
+        self.seen_as = asker;
+        Ok(done)
+    }
+
+    /// A view that is complete, and who counts in it.
+    fn seen_of(&self, brands: &[BrandId]) -> Result<(usize, Set), NotReady> {
         let found = self.views.iter().position(|view| *view.brands == *brands);
         let Some(number) = found.filter(|it| self.views[*it].complete) else {
             return Err(NotReady::unseen(Unseen::Reading));
         };
-        let who = self.views[number].who.and(&self.store.people.universe);
-        self.seen_as = Some((number, who));
-        let answer = question(self);
-        self.seen_as = None;
-        answer
+        Ok((
+            number,
+            self.views[number].who.and(&self.store.people.universe),
+        ))
     }
 
     /// Computed columns that segments in force read.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use actors::model::{MemberNo, Time};
+use actors::model::{BrandId, MemberNo, Time};
 
 use super::bits::Set;
 use crate::profile::Value;
@@ -135,6 +135,11 @@ impl Live {
         self.edition.is_some() || self.restored
     }
 
+    /// Nobody is to be looked at again.
+    pub fn rests(&self, now: Time) -> bool {
+        !self.all && self.dirty.is_empty() && self.look_at.is_none_or(|at| at > now)
+    }
+
     pub fn mark_all(&mut self) {
         self.all = true;
         self.dirty = Vec::new();
@@ -184,6 +189,17 @@ impl Segments {
     /// Whether a tag is calculated.
     pub fn calculates(&self, code: &str) -> bool {
         self.calculated.contains(code)
+    }
+
+    /// Marks a member in every segment whose rule is about what these brands know.
+    pub fn mark_owned(&mut self, brands: &[BrandId], member: u32) {
+        for live in self.by_id.values_mut() {
+            let edition = live.edition.as_ref();
+            let owner = edition.and_then(|it| it.rules.plan().brands.as_deref());
+            if owner == Some(brands) {
+                live.mark(member);
+            }
+        }
     }
 
     /// Marks a member in every segment.

@@ -37,6 +37,16 @@ pub(crate) struct Told {
     pub column: Column,
 }
 
+impl Told {
+    /// What a member has in the view; `column`: what it has for everybody.
+    pub fn value(&self, column: &Column, ordinal: u32) -> Option<Value> {
+        match self.who.has(ordinal) {
+            true => self.column.get(ordinal),
+            false => column.get(ordinal),
+        }
+    }
+}
+
 impl View {
     pub fn new(brands: &[BrandId]) -> View {
         View {
@@ -48,35 +58,40 @@ impl View {
         }
     }
 
-    /// Takes what is so of a member. `old`: read from rows as they were when the view was begun.
-    pub fn tell(&mut self, member: MemberNo, visible: bool, differ: &Differences, old: bool) {
+    /// Takes what is so of a member; answers whether that may be news. `old`: read from rows as they were when the view was
+    /// begun.
+    pub fn tell(
+        &mut self,
+        member: MemberNo,
+        visible: bool,
+        differ: &Differences,
+        old: bool,
+    ) -> bool {
         if old && self.touched.has(member.0) {
-            return;
+            return false;
         }
         if !old && !self.complete {
             self.touched.insert(member.0);
         }
         // An event may have been seen that older rows do not know.
-        if visible || !old {
-            self.who.put(member.0, visible);
-        }
+        let mut news = (visible || !old) && self.who.put(member.0, visible);
         for (name, told) in &mut self.told {
             if differ.iter().all(|(other, _)| other != name) && told.who.remove(member.0) {
                 told.column.set(member.0, None);
+                news = true;
             }
         }
         for (name, value) in differ {
             let told = self.told.entry(name.clone()).or_default();
-            told.who.insert(member.0);
+            news |= told.who.insert(member.0) || told.column.get(member.0) != *value;
             told.column.set(member.0, value.as_ref());
         }
+        news
     }
 
-    /// An event of a brand that somebody owns.
-    pub fn see(&mut self, member: MemberNo, brand: BrandId) {
-        if self.brands.contains(&brand) {
-            self.who.insert(member.0);
-        }
+    /// An event of a brand that somebody owns; answers whether the member was not visible.
+    pub fn see(&mut self, member: MemberNo, brand: BrandId) -> bool {
+        self.brands.contains(&brand) && self.who.insert(member.0)
     }
 
     /// Everybody was told.

@@ -45,6 +45,7 @@ pub fn check(rule: &Rule, names: &dyn Names, this: Option<&str>) -> Result<Plan,
         nodes: checker.nodes,
         places: checker.places,
         leaves: checker.leaves,
+        brands: None,
     })
 }
 

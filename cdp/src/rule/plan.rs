@@ -27,6 +27,8 @@ pub struct Plan {
     pub places: Vec<Box<str>>,
     /// Leaves.
     pub leaves: Vec<Leaf>,
+    /// Only what somebody knows who sees these brands counts, and the group's facts. `None`: everything.
+    pub brands: Option<Arc<[BrandId]>>,
 }
 
 /// A node of the tree. Numbers are those of [`Plan::nodes`] and [`Plan::leaves`].
@@ -127,6 +129,7 @@ impl Plan {
             nodes: vec![Node::Leaf(0)],
             places: vec!["".into()],
             leaves: vec![leaf],
+            brands: None,
         }
     }
 
@@ -154,6 +157,7 @@ impl Plan {
     #[must_use]
     pub fn within(&self, brands: &[BrandId]) -> Plan {
         let mut plan = self.clone();
+        plan.brands = Some(brands.into());
         for leaf in &mut plan.leaves {
             match leaf {
                 Leaf::Behaviour(it) => it.measure = Arc::new(it.measure.within(brands)),
@@ -166,6 +170,16 @@ impl Plan {
             }
         }
         plan
+    }
+
+    /// What it looks into that is not kept by brand: a place, or the inside of an attribute.
+    pub fn mixes(&self) -> Option<&str> {
+        self.leaves.iter().find_map(|leaf| match leaf {
+            Leaf::Near(near) => Some(&*near.of),
+            Leaf::Some { path, .. } => Some(path.root()),
+            Leaf::Attr { path, .. } if !path.rest().is_empty() => Some(path.root()),
+            _ => None,
+        })
     }
 
     /// The rule that somebody is in a segment.

@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use actors::model::BrandId;
 use jiff::tz::TimeZone;
 
 use super::formula::Formula;
@@ -46,6 +47,7 @@ impl TagPlan {
             nodes: Vec::new(),
             places: Vec::new(),
             leaves: Vec::new(),
+            brands: None,
         };
         let mut known: HashMap<String, usize> = HashMap::new();
         let mut cases = Vec::new();
@@ -93,6 +95,17 @@ impl TagPlan {
             multi: definition.value_type == ValueType::Multi,
             formula,
         })
+    }
+}
+
+impl TagPlan {
+    /// The same for what somebody knows who sees these brands only: see [`Plan::within`].
+    #[must_use]
+    pub fn within(&self, brands: &[BrandId]) -> TagPlan {
+        TagPlan {
+            plan: Arc::new(self.plan.within(brands)),
+            ..self.clone()
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What people have defined, as the audience needs it: rules checked into plans, codes of tags.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use actors::machine::{Rows, RowsError};
@@ -125,6 +125,17 @@ pub fn schema_of(rows: &dyn Rows) -> Result<AttributeSchema, RowsError> {
 }
 
 impl Book {
+    /// Whose rules are of what a brand sees: the brands of each, once.
+    pub fn owners(&self) -> Vec<Box<[BrandId]>> {
+        let segments = self.segments.values().map(|kept| &kept.plan);
+        let tags = self.calculated.values().map(|kept| &kept.plan.plan);
+        let brands = segments
+            .chain(tags)
+            .filter_map(|plan| plan.brands.as_deref());
+        let brands: BTreeSet<Box<[BrandId]>> = brands.map(Into::into).collect();
+        brands.into_iter().collect()
+    }
+
     /// Reads the registry. `old`: what was read before, whose plans are used again where nothing changed.
     pub async fn read(
         registry: &Registry,
@@ -190,10 +201,13 @@ fn number(item: &Item) -> u32 {
 fn kept(item: &Item, names: &RuleNames, old: &Book) -> Option<Kept> {
     let id = SegmentId(number(item));
     let version = u32::try_from(item.body_version).unwrap_or(u32::MAX);
-    let known = old.segments.get(&id).filter(|it| it.version == version);
+    let known = old.segments.get(&id);
+    let known = known.filter(|it| (it.version, it.brand) == (version, item.brand));
     let plan = match known {
         Some(known) => known.plan.clone(),
-        None => match plan(&item.body, &item.id.to_string(), names) {
+        None => match plan(&item.body, &item.id.to_string(), names)
+            .and_then(|plan| owned(&plan, item.brand).map(|owned| owned.unwrap_or(plan)))
+        {
             Ok(plan) => Arc::new(plan),
             Err(error) => {
                 // It was checked when it was saved: only a definition that has changed since, or an older form, gets here.
@@ -249,13 +263,24 @@ fn kept_tag(item: &Item, names: &RuleNames, zone: &TimeZone, old: &Book) -> TagS
     if item.state != ENABLED {
         return TagState::Off;
     }
-    let known = old.calculated.get(&id).filter(|it| it.version == version);
+    let known = old.calculated.get(&id);
+    let known = known.filter(|it| (it.version, it.brand) == (version, item.brand));
     let plan = match known {
         Some(known) => known.plan.clone(),
-        None => match TagPlan::new(&definition, names, zone) {
-            Ok(plan) => Arc::new(plan),
-            Err(errors) => return unreadable(first(&errors)),
-        },
+        None => {
+            let plan = TagPlan::new(&definition, names, zone).map_err(|errors| first(&errors));
+            let plan = plan.and_then(|plan| {
+                let owned = owned(&plan.plan, item.brand)?;
+                Ok(match owned.and_then(|it| it.brands) {
+                    Some(brands) => plan.within(&brands),
+                    None => plan,
+                })
+            });
+            match plan {
+                Ok(plan) => Arc::new(plan),
+                Err(error) => return unreadable(error),
+            }
+        }
     };
     TagState::Calculated(Box::new(KeptTag {
         id,
@@ -267,6 +292,17 @@ fn kept_tag(item: &Item, names: &RuleNames, zone: &TimeZone, old: &Book) -> TagS
         written: item.updated,
         building: item.building(),
     }))
+}
+
+/// A rule as its owner may ask it: a brand concludes of what it sees only. `None`: as it is, the group's.
+fn owned(plan: &Plan, owner: BrandId) -> Result<Option<Plan>, String> {
+    if owner == BrandId::default() {
+        return Ok(None);
+    }
+    match plan.mixes() {
+        Some(mixed) => Err(format!("facts_mixed: `{mixed}` is not kept by brand")),
+        None => Ok(Some(plan.within(&[owner]))),
+    }
 }
 
 fn plan(body: &str, id: &str, names: &RuleNames) -> Result<Plan, String> {

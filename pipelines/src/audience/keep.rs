@@ -26,7 +26,7 @@ use parking_lot::RwLockWriteGuard;
 use super::book::{Book, Kept, KeptTag, SEGMENT, TAG, schema_of};
 use super::changes::Changed;
 use super::lists::Lists;
-use super::load::{self, Read, TagCodes};
+use super::load::{self, Read, TagCodes, Views};
 use super::runs::Runs;
 use super::tell::{Found, FoundTag, IN_FLIGHT_MEMBERS_MAX, Outbox};
 use super::{At, AudienceError, Inner, Waits};
@@ -191,16 +191,24 @@ impl Keeper {
         self.schema = Arc::new(schema_of(&snapshot)?);
         self.read_book()?;
         *inner.engine.lock() = inner.fresh();
-        let tags = inner.book.lock().tags.clone();
+        let (tags, owners) = {
+            let book = inner.book.lock();
+            (book.tags.clone(), book.owners())
+        };
+        self.begin_views(&owners);
         load::load_all(
             &snapshot,
             &self.schema,
             &tags,
-            &[],
+            &owners,
             &inner.engine,
             inner.threads,
             &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
         )?;
+        {
+            let mut engine = inner.engine.lock();
+            owners.iter().for_each(|brands| engine.view_finish(brands));
+        }
         self.load_places(position)?;
         self.lists.reset();
         self.follow_lists()?;
@@ -255,6 +263,18 @@ impl Keeper {
         Ok(())
     }
 
+    /// Begins to keep what owners of rules see; loading tells of everybody.
+    fn begin_views(&self, owners: &Views) {
+        if owners.is_empty() {
+            return;
+        }
+        self.inner.changes.note_orders();
+        let mut engine = self.inner.engine.lock();
+        for brands in owners {
+            engine.view_begin(brands);
+        }
+    }
+
     /// Where members were seen, from all scans of the past.
     fn load_places(&mut self, until: Offset) -> Result<(), AudienceError> {
         let inner = &self.inner;
@@ -302,14 +322,18 @@ impl Keeper {
         let changed = inner.changes.take();
         // Questions see all of a round or nothing of it. Only when everything is read anew, which takes long, they see it come.
         let whole = (!changed.everybody).then(|| inner.whole.write());
-        let until = match self.take(&changed) {
-            Ok(until) => until,
+        let snapshot = match self.take(&changed) {
+            Ok(snapshot) => snapshot,
             Err(error) => {
                 inner.changes.give_back(changed);
                 return Err(error);
             }
         };
+        let until = position_of(&snapshot);
         self.take_events(from, until)?;
+        // Whom a brand sees since one of these events was not looked at for what it sees of them.
+        let newly_seen = inner.engine.lock().take_newly_seen();
+        self.take_members(&snapshot, &newly_seen)?;
         inner.at.send_modify(|at| {
             at.applied = at.applied.max(until);
             at.looked = self.round;
@@ -318,8 +342,8 @@ impl Keeper {
         self.settle(until, whole)
     }
 
-    /// Takes in rows that have changed; answers the position at which that is all.
-    fn take(&mut self, changed: &Changed) -> Result<Offset, AudienceError> {
+    /// Takes in rows that have changed; answers the rows.
+    fn take(&mut self, changed: &Changed) -> Result<Snapshot, AudienceError> {
         let inner = self.inner.clone();
         let snapshot = inner.platform.snapshot()?;
         if changed.everybody {
@@ -339,7 +363,7 @@ impl Keeper {
             self.take_members(&snapshot, &changed.members)?;
         }
         self.look_for_entries(&snapshot)?;
-        Ok(position_of(&snapshot))
+        Ok(snapshot)
     }
 
     /// Takes in lists that came, changed or went.
@@ -692,6 +716,10 @@ impl Keeper {
             // Members may have had them before their codes were known here.
             let snapshot = self.inner.platform.snapshot()?;
             load::load_tags(&snapshot, &given, &self.inner.engine)?;
+        }
+        let owners = self.inner.book.lock().owners();
+        for brands in &owners {
+            self.inner.want_view(brands, false);
         }
         self.put_tags(&old);
         self.put_segments(&old)?;

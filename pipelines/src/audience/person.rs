@@ -66,7 +66,7 @@ pub struct Question<'a> {
     pub zone: &'a TimeZone,
     /// Numbers of tags.
     pub codes: &'a Codes,
-    /// Who asks: facts of other brands do not exist. With `then` only for who sees all brands.
+    /// Who asks: facts of other brands do not exist.
     pub scope: &'a Scope,
     /// As of when: what had been received by then. `None`: now.
     pub then: Option<Time>,
@@ -166,7 +166,9 @@ impl Person {
             let in_time = then.is_none_or(|then| event.received <= then);
             let mut counted = false;
             for (extractor, found) in extractors.iter().zip(&mut found) {
-                if let Some(hit) = extractor.of(event.name, event.time, event.properties) {
+                if extractor.measure().sees(event.brand)
+                    && let Some(hit) = extractor.of(event.name, event.time, event.properties)
+                {
                     counted = true;
                     if in_time {
                         found.push((event.raw, hit));
@@ -208,7 +210,7 @@ impl Person {
             ..Wanted::default()
         };
         let mut each = |event: &HistoryEvent<'_>| {
-            if event.received <= then {
+            if event.received <= then && question.scope.sees(event.brand) {
                 known.insert(event.raw);
             }
             ControlFlow::Continue(())

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use super::person::{Person, Question};
 use super::*;
 use crate::PlatformConfig;
-use crate::audience::book::{LIST, SEGMENT};
+use crate::audience::book::{LIST, SEGMENT, TAG};
 
 /// 2026-11-22 12:00 in Shanghai.
 const NOON: &str = "2026-11-22T12:00:00+08:00";
@@ -964,4 +964,112 @@ async fn who_sees_one_brand_counts_its_members_by_its_facts() {
         (spread.distinct, spread.present)
     };
     assert_eq!((spread(1), spread(2)), ((2, 3), (2, 3)));
+}
+
+impl World {
+    /// A segment that a brand owns.
+    async fn segment_of(&self, brand: u32, name: &str, rule: &str) -> SegmentId {
+        let new = NewItem {
+            brand: BrandId(brand),
+            ..item(name, rule)
+        };
+        let scope = Scope::installation();
+        let made = self.platform().registry();
+        let item = made.resource_create(author(&scope), SEGMENT, &new).await;
+        self.audience().look();
+        SegmentId(item.unwrap().id as u32)
+    }
+
+    /// A tag by rule: one value for everybody who satisfies it.
+    async fn tag_of(&self, brand: u32, code: &str, rule: &str) -> i64 {
+        let new = NewItem {
+            brand: BrandId(brand),
+            code: code.into(),
+            body: format!(
+                r#"{{"value_type":"text","calculation":{{"type":"rule","cases":[{{"value":"yes","rule":{rule}}}]}}}}"#
+            ),
+            ..item(code, rule)
+        };
+        let scope = Scope::installation();
+        let made = self.platform().registry();
+        let item = made.resource_create(author(&scope), TAG, &new).await;
+        self.audience().look();
+        item.unwrap().id
+    }
+
+    /// Who has a tag, by rows.
+    fn tagged(&self, tag: i64, people: &[&str]) -> Vec<String> {
+        let rows = self.platform().snapshot().unwrap();
+        let has = |person: &&&str| {
+            let held = cdp::profile::concluded::tags(&rows, self.member(person)).unwrap();
+            held.iter().any(|(held, _)| i64::from(held.0) == tag)
+        };
+        people
+            .iter()
+            .filter(has)
+            .map(|it| (*it).to_owned())
+            .collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_concludes_of_what_it_sees_only() {
+    let mut world = World::new().await;
+    let people = ["user_id:a", "user_id:b", "user_id:c"];
+    world
+        .identify_as(1, &["user_id:a"], r#"{"city":"上海"}"#)
+        .await;
+    world
+        .identify_as(2, &["user_id:a"], r#"{"city":"北京"}"#)
+        .await;
+    world
+        .identify_as(2, &["user_id:b"], r#"{"city":"上海"}"#)
+        .await;
+    world
+        .identify_as(1, &["user_id:c"], r#"{"city":"广州"}"#)
+        .await;
+    for _ in 0..2 {
+        world.track_as(2, &["user_id:c"], "paid").await;
+    }
+    let not = r#"{"not":{"attr":"city","op":"eq","value":"上海"}}"#;
+    let rules = [SHANGHAI, BUYERS, not];
+    let mut owned = Vec::new();
+    for rule in rules {
+        let segment = world.segment_of(1, rule, rule).await;
+        world.serving(segment, 1).await;
+        owned.push((rule, segment));
+    }
+    let tag = world.tag_of(1, "own", SHANGHAI).await;
+    let loose = world.tag_of(0, "group", SHANGHAI).await;
+    // Whatever happens: members of the brand's segment are those whom the brand itself counts, one person at a time.
+    let check = async |world: &World, members: [usize; 3]| {
+        for ((rule, segment), wanted) in owned.iter().zip(members) {
+            let (count, _) = world.count_as(1, rule, &people).await;
+            world.settled().await;
+            assert_eq!(world.members(*segment).len() as u64, count, "{rule}");
+            assert_eq!(world.members(*segment).len(), wanted, "{rule}");
+            assert_eq!(world.held(*segment), world.members(*segment), "{rule}");
+        }
+    };
+    check(&world, [1, 0, 1]).await;
+    assert_eq!(world.tagged(tag, &people), ["user_id:a"]);
+    assert_eq!(world.tagged(loose, &people), ["user_id:b"]);
+    // Another brand's news change nothing; the brand's own do, at once.
+    world
+        .identify_as(2, &["user_id:c"], r#"{"city":"上海"}"#)
+        .await;
+    world.track_as(1, &["user_id:c"], "paid").await;
+    check(&world, [1, 0, 1]).await;
+    world
+        .identify_as(1, &["user_id:b"], r#"{"city":"上海"}"#)
+        .await;
+    world.track_as(1, &["user_id:c"], "paid").await;
+    check(&world, [2, 1, 1]).await;
+    assert_eq!(world.tagged(tag, &people), ["user_id:a", "user_id:b"]);
+    for clean in [true, false] {
+        world.restart(clean).await;
+        world.audience().wait(Sees::Counts, PATIENCE).await.unwrap();
+        check(&world, [2, 1, 1]).await;
+        assert_eq!(world.tagged(tag, &people), ["user_id:a", "user_id:b"]);
+    }
 }

@@ -1,6 +1,6 @@
 //! Why a member is in or out, clause by clause, now or as it was known at a past time.
 
-use actors::model::{BrandSet, MemberId, MemberNo, SegmentId, Time};
+use actors::model::{BrandId, BrandSet, MemberId, MemberNo, SegmentId, Time};
 use axum::Json;
 use axum::extract::State;
 use cdp::rule::Plan;
@@ -108,6 +108,7 @@ async fn segment(
         (*kept.plan).clone(),
         then,
         Some(kept.id),
+        kept.brand,
     )
     .await?;
     answer.segment = Some(kept.id.0);
@@ -123,7 +124,7 @@ async fn rule(
 ) -> Result<Json<ExplainAnswer>, ApiError> {
     let plan = compile(&shared, &caller, &input.rule).await?;
     let then = instant(input.at.as_deref(), "at")?;
-    explain(shared, caller, id, plan, then, None)
+    explain(shared, caller, id, plan, then, None, BrandId::default())
         .await
         .map(Json)
 }
@@ -135,6 +136,7 @@ async fn explain(
     plan: Plan,
     then: Option<Time>,
     segment: Option<SegmentId>,
+    owner: BrandId,
 ) -> Result<ExplainAnswer, ApiError> {
     if then.is_some() && caller.scope.brands != BrandSet::All {
         let message = "what was known then is kept for all brands together: ask without `at`";
@@ -156,7 +158,11 @@ async fn explain(
         .lists_of(&snapshot, MemberNo(number), &[&plan])
         .await?;
     let now = then.unwrap_or_else(|| shared.now());
-    let scope = caller.scope;
+    let mut scope = caller.scope;
+    if owner != BrandId::default() {
+        // A brand's segment is of what the brand sees, whoever asks.
+        scope.brands = BrandSet::Only(vec![owner]);
+    }
     shared
         .clone()
         .ask(move |audience| {

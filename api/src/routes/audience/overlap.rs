@@ -84,9 +84,9 @@ async fn overlap(
         let kept = kept.filter(|kept| caller.scope.sees(kept.brand));
         let kept = kept.ok_or_else(|| ApiError::not_found("segment"))?;
         plans.push(match caller.scope.brands {
-            BrandSet::All => kept.plan,
+            BrandSet::All if kept.plan.brands.is_none() => kept.plan,
             // Who is in it was concluded by its owner, of all that the owner knows.
-            BrandSet::Only(_) => Arc::new(Plan::of_segment(&id.to_string())),
+            _ => Arc::new(Plan::of_segment(&id.to_string())),
         });
     }
     let brands = caller.scope.brands;

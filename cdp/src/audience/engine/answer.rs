@@ -286,7 +286,8 @@ impl Engine {
         let of = self.ready(&asked, now)?;
         let prepared = self.ready(plan, now)?;
         let column = match self.clause(leaf, of.derived[0]) {
-            super::prepare::Clause::Column(column, ..) => column,
+            super::prepare::Clause::Column(column, ..)
+            | super::prepare::Clause::Apart(column, ..) => column,
             _ => &self.empty,
         };
         let query = self.ordered(plan, &prepared);

@@ -161,30 +161,45 @@ impl Engine {
             let Some((version, rules)) = self.segments.by_id[&id].next.clone() else {
                 continue;
             };
-            // What lacks history or another segment waits, and is no work.
-            let Ok(prepared) = self.prepare(rules.plan()) else {
-                continue;
-            };
-            for number in prepared.derived.iter().flatten() {
-                let limit = u32::try_from(*room).unwrap_or(u32::MAX);
-                if let Some(column) = &mut self.derived[*number] {
-                    let before = column.built();
-                    let done = column.build(&self.store, self.now, limit, self.threads);
-                    *room -= ((column.built() - before) as usize).min(*room);
-                    if !done {
-                        return true;
-                    }
-                }
-                let looked = self.advance(*number, *room);
-                *room -= looked.min(*room);
-                if *room == 0 {
-                    return true;
-                }
+            let plan = rules.plan().clone();
+            let built = self.as_owner(&plan, |engine| engine.build(&id, version, rules, room));
+            // What lacks history, another segment or what its owner sees waits, and is no work.
+            match built.and_then(|built| built) {
+                Ok(true) => left = true,
+                Ok(false) => return true,
+                Err(_) => {}
             }
-            self.swap(&id, version, rules, &prepared);
-            left = true;
         }
         left
+    }
+
+    /// Goes on with an edition; answers whether it is in force now.
+    fn build(
+        &mut self,
+        id: &str,
+        version: u32,
+        rules: Rules,
+        room: &mut usize,
+    ) -> Result<bool, NotReady> {
+        let prepared = self.prepare(rules.plan())?;
+        for number in prepared.derived.iter().flatten() {
+            let limit = u32::try_from(*room).unwrap_or(u32::MAX);
+            if let Some(column) = &mut self.derived[*number] {
+                let before = column.built();
+                let done = column.build(&self.store, self.now, limit, self.threads);
+                *room -= ((column.built() - before) as usize).min(*room);
+                if !done {
+                    return Ok(false);
+                }
+            }
+            let looked = self.advance(*number, *room);
+            *room -= looked.min(*room);
+            if *room == 0 {
+                return Ok(false);
+            }
+        }
+        self.swap(id, version, rules, &prepared);
+        Ok(true)
     }
 
     /// Puts a computed edition in force.
@@ -233,6 +248,21 @@ impl Engine {
 
     /// Looks again at those of a segment whom something concerns; answers what that cost, in members.
     pub(super) fn refresh(&mut self, id: &str) -> usize {
+        let live = self.segments.by_id.get(id);
+        let Some(live) = live.filter(|live| !live.rests(self.now)) else {
+            return 0;
+        };
+        let plan = live.edition.as_ref().map(|it| it.rules.plan().clone());
+        match plan.filter(|plan| plan.brands.is_some()) {
+            None => self.look_again(id),
+            // An edition came into force in a view, which stays: without one nothing is known to be otherwise.
+            Some(plan) => self
+                .as_owner(&plan, |engine| engine.look_again(id))
+                .unwrap_or(0),
+        }
+    }
+
+    fn look_again(&mut self, id: &str) -> usize {
         let now = self.now;
         let blocks = self.store.people.universe.blocks().max(1);
         let Some(live) = self.segments.by_id.get_mut(id) else {
@@ -307,7 +337,7 @@ impl Engine {
             .map(|(leaf, derived)| self.clause(leaf, *derived))
             .collect();
         let members = &self.segments.by_id[id].members;
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         dirty
             .iter()
             .map(|&it| {
@@ -325,7 +355,7 @@ impl Engine {
         let mut query = self.query(plan, prepared, plan.root());
         self.order(&mut query);
         let found = over_blocks(
-            &self.store.people.universe,
+            self.visible(),
             self.threads,
             &Vec::new,
             &|found: &mut Vec<(usize, Part)>, block, within, scratch| {

@@ -57,6 +57,8 @@ pub(super) struct Prepared {
 pub(super) enum Clause<'a> {
     /// A column, and the condition on it; without one, that there is a value.
     Column(&'a super::Column, Option<Fixed>, Option<&'a Value>),
+    /// A column, what those have of whom the asker sees another value, and the condition.
+    Apart(&'a super::Column, &'a Told, Fixed),
     Set(&'a super::super::bits::Set),
     Nobody,
 }
@@ -69,6 +71,7 @@ impl Clause<'_> {
                 test.holds(value.as_ref().or(*default))
             }
             Clause::Column(column, None, _) => column.get(ordinal).is_some(),
+            Clause::Apart(column, told, test) => test.holds(told.value(column, ordinal).as_ref()),
             Clause::Set(set) => set.has(ordinal),
             Clause::Nobody => false,
         }
@@ -78,6 +81,7 @@ impl Clause<'_> {
     pub fn value(&self, ordinal: u32) -> Option<Value> {
         match self {
             Clause::Column(column, _, default) => column.get(ordinal).or_else(|| default.cloned()),
+            Clause::Apart(column, told, _) => told.value(column, ordinal),
             Clause::Set(_) | Clause::Nobody => None,
         }
     }
@@ -240,18 +244,18 @@ impl Engine {
         match self.clause(&plan.leaves[number], prepared.derived[number]) {
             Clause::Column(column, Some(test), default) => {
                 let filter = Filter::new(&test, column, zone, default, threads);
-                let all = Query::Column(column, Box::new(filter));
-                match self.told_apart(&plan.leaves[number], prepared.derived[number]) {
-                    None => all,
-                    Some(told) => {
-                        let filter = Filter::new(&test, &told.column, zone, default, threads);
-                        let others = Query::Column(&told.column, Box::new(filter));
-                        Query::Or(vec![
-                            Query::And(vec![Query::Not(Box::new(Query::Set(&told.who))), all]),
-                            Query::And(vec![Query::Set(&told.who), others]),
-                        ])
-                    }
-                }
+                Query::Column(column, Box::new(filter))
+            }
+            Clause::Apart(column, told, test) => {
+                let of = |column| {
+                    let filter = Filter::new(&test, column, zone, None, threads);
+                    Query::Column(column, Box::new(filter))
+                };
+                let others = Query::Not(Box::new(Query::Set(&told.who)));
+                Query::Or(vec![
+                    Query::And(vec![others, of(column)]),
+                    Query::And(vec![Query::Set(&told.who), of(&told.column)]),
+                ])
             }
             Clause::Column(column, None, _) => Query::Column(column, Box::new(Filter::exists())),
             Clause::Set(set) => Query::Set(set),
@@ -273,7 +277,11 @@ impl Engine {
         match leaf {
             Leaf::Attr { path, test } => {
                 let column = self.store.attributes.get(path.root());
-                Clause::Column(column.unwrap_or(&self.empty), at(test), None)
+                let column = column.unwrap_or(&self.empty);
+                match self.told_apart(leaf, derived) {
+                    None => Clause::Column(column, at(test), None),
+                    Some(told) => Clause::Apart(column, told, test.at(self.now, &self.store.zone)),
+                }
             }
             Leaf::Tag { code, test } => {
                 let column = self.store.tags.get(code);

@@ -135,7 +135,7 @@ impl Engine {
     /// Takes the tag from those who count no more; answers at how many it looked.
     pub(super) fn tag_gone(&mut self, id: &str, who: Vec<u32>) -> usize {
         let looked = who.len();
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         let column = self.tag_column(id);
         let gone: Vec<Given> = (who.into_iter())
             .filter(|it| !universe.has(*it) && column.get(*it).is_some())
@@ -153,6 +153,7 @@ impl Engine {
                 nodes: Vec::new(),
                 places: Vec::new(),
                 leaves: Vec::new(),
+                brands: None,
             }),
             cases: Vec::new(),
             multi: false,
@@ -205,7 +206,7 @@ impl Engine {
             .map(|(leaf, derived)| self.clause(leaf, *derived))
             .collect();
         let column = self.tag_column(id);
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         let cases = Cases::new(tag, column);
         let mut known: Vec<Option<bool>> = vec![None; clauses.len()];
         let mut given = Vec::new();
@@ -241,7 +242,7 @@ impl Engine {
             .map(|leaf| self.leaf(&tag.plan, prepared, leaf))
             .collect();
         let cases = Cases::new(tag, column);
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         let found = over_blocks(
             universe,
             self.threads,
@@ -264,7 +265,7 @@ impl Engine {
 
     /// Adds those who have a value in blocks where nobody counts.
     fn strangers(&self, column: &Column, given: &mut Vec<Given>) {
-        let universe = &self.store.people.universe;
+        let universe = self.visible();
         let mut exists = new_words();
         for block in 0..=(self.store.people.ordinals >> 16) as usize {
             if universe.part(block).is_none() {
@@ -287,7 +288,7 @@ impl Engine {
             .map(|(leaf, derived)| self.clause(leaf, *derived))
             .collect();
         let found = over_blocks(
-            &self.store.people.universe,
+            self.visible(),
             self.threads,
             &Vec::new,
             &|given: &mut Vec<Given>, block, within, scratch| {
