@@ -42,11 +42,13 @@ pub use resource::{
 pub use source::{NewSource, Source, SourceChange};
 pub use webhook::{NewWebhook, Telling, Webhook, WebhookChange};
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use db::Db;
 use lookup::Lookup;
+use parking_lot::Mutex;
 
 /// Notices kept for a follower that is busy; one that falls further behind reads everything again.
 const CHANGES_KEPT: usize = 1_024;
@@ -58,6 +60,8 @@ pub struct Registry {
     sources: Arc<Lookup<Source>>,
     api_keys: Arc<Lookup<ApiKey>>,
     changes: tokio::sync::broadcast::Sender<ResourceChanged>,
+    /// Highest versions of definitions that the log has had.
+    sent: Arc<Mutex<BTreeMap<String, i64>>>,
 }
 
 impl Registry {
@@ -78,6 +82,7 @@ impl Registry {
             sources: Arc::default(),
             api_keys: Arc::default(),
             changes: tokio::sync::broadcast::channel(CHANGES_KEPT).0,
+            sent: Arc::default(),
         })
     }
 

@@ -397,7 +397,6 @@ impl App {
             body,
             author: caller.name.clone(),
             base,
-            above: 0,
         };
         let saved = self
             .registry()

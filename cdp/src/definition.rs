@@ -4,11 +4,14 @@
 //! every unit gets it at one place of its input, so that a replay decides under the same definitions.
 
 mod attributes;
+mod versions;
 
 pub(crate) use attributes::NAME_BYTES_MAX;
 pub use attributes::{
     AttributeDefinition, AttributeSchema, AttributeType, Basic, Survivorship, Titles,
 };
+
+pub use versions::held;
 
 use serde::{Deserialize, Serialize};
 

@@ -13,6 +13,7 @@
 //! starts.json     notes of the crash-loop guard
 //! deciding        what each unit decides at this moment, for that guard
 //! archive.folder  where archived segments are                            durable
+//! definitions-sent.json  versions of definitions that the log has had; without it those that units hold
 //! tag-runs.json   when tags on a schedule were computed last
 //! effects-held.json  effects wait for a person, after a restore
 //! manual-clock    where the clock of a test installation stands
@@ -53,6 +54,11 @@ impl Layout {
     /// The search index: a projection, made anew from the rows when it is gone.
     pub fn search(&self) -> PathBuf {
         self.root.join("search")
+    }
+
+    /// Versions of definitions that the log has had.
+    pub fn definitions_sent(&self) -> PathBuf {
+        self.root.join("definitions-sent.json")
     }
 
     /// When tags on a schedule were computed last.

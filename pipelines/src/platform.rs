@@ -37,6 +37,7 @@ use crate::effect::hold::EffectHold;
 use crate::lake::{self, LakeOptions, LakeService, ResultEvents};
 use crate::layout::Layout;
 use crate::machines::CdpMachines;
+use crate::publish::sent::Sent;
 use crate::stats::{self, Stats};
 
 /// Event partitions of the raw log besides the control partition.
@@ -214,6 +215,7 @@ pub struct Platform {
     installation: Installation,
     registry: Registry,
     pub(crate) publishing: tokio::sync::Mutex<()>,
+    pub(crate) sent: Sent,
     layout: Layout,
     clock: Arc<dyn Clock>,
     node: Node,
@@ -298,11 +300,21 @@ impl Platform {
             .map_err(RestoreError::from)?
             .unwrap_or_default()
             .now;
+        let held = cdp::definition::held(&*rows.rows(), partitions).map_err(RestoreError::from)?;
+        let held = held
+            .into_iter()
+            .map(|(kind, version)| (kind.as_str().to_owned(), i64::from(version)));
+        let sent = Sent::open(layout.definitions_sent(), held)
+            .map_err(|error| LogError::io("reading which definitions were sent", error))?;
+        for (kind, version) in sent.all() {
+            registry.definition_sent(&kind, version);
+        }
         Ok(Platform {
             config,
             installation,
             registry,
             publishing: tokio::sync::Mutex::default(),
+            sent,
             layout,
             clock,
             node,

@@ -5,9 +5,13 @@
 //! force in the registry. A crash at any point repeats a step that changes nothing the second time: units take a version
 //! once.
 
+pub(crate) mod sent;
+
 use std::time::Duration;
 
+use actors::log::LogError;
 use actors::model::{Scope, Token};
+use actors::runtime::node::AdmitError;
 use cdp::control::{Control, DefinitionChange};
 
 use crate::platform::{Platform, PlatformError};
@@ -18,6 +22,11 @@ impl Platform {
         let _one_at_a_time = self.publishing.lock().await;
         let mut last = None;
         while let Some(row) = self.registry().outbox_next().await? {
+            self.sent
+                .note(&row.kind, row.version)
+                .map_err(|error| LogError::io("noting the version of a definition", error))
+                .map_err(AdmitError::Log)?;
+            self.registry().definition_sent(&row.kind, row.version);
             let version = u32::try_from(row.version).unwrap_or(u32::MAX);
             let token = self
                 .publish(&Control::Definition(DefinitionChange {

@@ -432,3 +432,56 @@ fn what_does_not_fit_is_refused_and_brands_see_their_own() {
         assert_eq!(refused.status, 403, "names are the group's");
     }
 }
+
+#[test]
+fn row_12_names_published_after_an_older_registry_was_restored_are_in_force() {
+    let (mut sandbox, key) = start();
+    let merge = |sandbox: &Sandbox, from: &str, to: &str| {
+        let path = format!("/api/v1/dictionary/events/{from}");
+        put(&sandbox.http(), &path, &json!({"alias_of": to}))
+    };
+    let name_of = |sandbox: &Sandbox, id: &str, name: &str, user: u32| {
+        let token = sandbox.send(&key, &json!([track(id, name, user, json!({}))]));
+        let path = format!("/api/v1/members?identifier=user_id:u{user}&after={token}");
+        let member = sandbox.http().list(&path);
+        let id = member[0]["id"].as_str().expect("an id").to_owned();
+        let lines = sandbox
+            .http()
+            .list(&format!("/api/v1/members/{id}/events?kind=track"));
+        lines[0]["name"].clone()
+    };
+    merge(&sandbox, "one", "first");
+    assert!(sandbox.stop().success());
+    let registry = sandbox.data().join("registry.db");
+    let older = fs::read(&registry).expect("the registry is a file");
+    sandbox.boot();
+    set_clock(&sandbox, 22);
+    for (from, to) in [("two", "second"), ("three", "third"), ("four", "fourth")] {
+        merge(&sandbox, from, to);
+    }
+    assert_eq!(name_of(&sandbox, "m1", "four", 1), "fourth");
+    assert!(sandbox.stop().success());
+    // The registry of before; log and rows as they are. Then the same once more without the note of what was sent.
+    for (round, note) in [true, false].into_iter().enumerate() {
+        fs::write(&registry, &older).expect("restored");
+        for beside in ["registry.db-wal", "registry.db-shm"] {
+            let _ = fs::remove_file(sandbox.data().join(beside));
+        }
+        if !note {
+            let file = sandbox.data().join("definitions-sent.json");
+            fs::remove_file(file).expect("the note is there");
+        }
+        sandbox.boot();
+        set_clock(&sandbox, 22);
+        let (from, to) = (format!("five{round}"), format!("fifth{round}"));
+        merge(&sandbox, &from, &to);
+        let user = 10 + round as u32;
+        assert_eq!(
+            name_of(&sandbox, &format!("n{round}"), &from, user),
+            to.as_str()
+        );
+        assert!(sandbox.stop().success());
+    }
+    let state = sandbox.digest(&["--state"]);
+    assert_eq!(sandbox.digest(&["--state", "--replay"]), state);
+}

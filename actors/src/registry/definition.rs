@@ -78,9 +78,6 @@ pub struct NewDefinition {
     pub author: String,
     /// The version that the author had before them: if another has come since, it is a conflict. `None` does not ask.
     pub base: Option<i64>,
-    /// The highest version that any unit has consumed: the new one is above it even if the registry was restored to an
-    /// older state. 0 if there is none.
-    pub above: i64,
 }
 
 /// A published version that waits for the log.
@@ -319,6 +316,19 @@ impl Registry {
         })
     }
 
+    /// Says that the log has had a version. What is published from now on is above it, although the registry may have been
+    /// restored to a state that knows nothing of it: units ignore a version that they have.
+    pub fn definition_sent(&self, kind: &str, version: i64) {
+        let mut sent = self.sent.lock();
+        let known = sent.entry(kind.to_owned()).or_default();
+        *known = version.max(*known);
+    }
+
+    /// The version that the next one of a kind must be above.
+    pub(super) fn sent(&self, kind: &str) -> i64 {
+        self.sent.lock().get(kind).copied().unwrap_or_default()
+    }
+
     /// The oldest published version that is not in the log yet.
     pub async fn outbox_next(&self) -> Result<Option<Outbox>, RegistryError> {
         let row = sqlx::query("SELECT * FROM outbox WHERE at_offset IS NULL ORDER BY id LIMIT 1")
@@ -409,6 +419,7 @@ impl Registry {
                 format!("longer than {BODY_BYTES_MAX} bytes"),
             ));
         }
+        let sent = self.sent(&new.kind);
         transaction!(&self.db, tx => {
             let row = sqlx::query(
                 "SELECT coalesce(max(version), 0) AS newest, \
@@ -439,7 +450,7 @@ impl Registry {
             }
             let definition = Definition {
                 kind: new.kind.clone(),
-                version: newest.max(new.above) + 1,
+                version: newest.max(sent) + 1,
                 brand: new.brand,
                 body: new.body.clone(),
                 state,
@@ -456,23 +467,23 @@ impl Registry {
     }
 }
 
-/// Publishes the next version of a kind of the group within a transaction that changes what it is made of.
+/// Publishes the next version of a kind of the group, above `sent`, within a transaction that changes what it is made of.
 pub(super) async fn publish_next(
     tx: &mut sqlx::AnyConnection,
     kind: &str,
+    sent: i64,
     body: String,
     author: &str,
     now: Time,
 ) -> Result<(), RegistryError> {
-    let row = sqlx::query(
-        "SELECT coalesce(max(version), 0) + 1 AS version FROM definitions WHERE kind = $1",
-    )
-    .bind(kind)
-    .fetch_one(&mut *tx)
-    .await?;
+    let row =
+        sqlx::query("SELECT coalesce(max(version), 0) AS version FROM definitions WHERE kind = $1")
+            .bind(kind)
+            .fetch_one(&mut *tx)
+            .await?;
     let definition = Definition {
         kind: kind.to_owned(),
-        version: row.try_get("version")?,
+        version: row.try_get::<i64, _>("version")?.max(sent) + 1,
         brand: BrandId(0),
         body,
         state: DefinitionState::Published,

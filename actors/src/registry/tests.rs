@@ -37,7 +37,6 @@ fn definition(kind: &str, body: &str) -> NewDefinition {
         body: body.into(),
         author: "ann".into(),
         base: None,
-        above: 0,
     }
 }
 
@@ -302,8 +301,12 @@ on_both! {
         assert!(!registry.definition_recover(&scope, &lost).await.unwrap());
         let active = registry.definition_active(&scope, "identity").await.unwrap();
         assert_eq!((active.version, active.body.as_str()), (5, "[5]"));
-        let above = NewDefinition { above: 9, ..definition("identity", "[10]") };
-        assert_eq!(registry.definition_publish(&scope, above, NOW).await.unwrap().version, 10);
+        registry.definition_sent("identity", 9);
+        registry.definition_sent("identity", 3);
+        let next = registry.definition_publish(&scope, definition("identity", "[10]"), NOW).await.unwrap();
+        assert_eq!(next.version, 10);
+        let other = registry.definition_publish(&scope, definition("attributes", "[1]"), NOW).await.unwrap();
+        assert_eq!(other.version, 1, "each kind has its own numbers");
     }
 
     /// Fault row 13: a deadlock or a serialization error has the whole transaction run again.

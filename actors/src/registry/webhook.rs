@@ -101,6 +101,7 @@ impl Registry {
     ) -> Result<Webhook, RegistryError> {
         writes(scope, new.brand)?;
         check_name("name", &new.name)?;
+        let sent = self.sent(tell.kind);
         transaction!(&self.db, tx => {
             let row = sqlx::query(
                 "SELECT coalesce(max(id), 0) + 1 AS id, count(CASE WHEN removed = 0 THEN 1 END) AS present FROM webhooks",
@@ -138,7 +139,7 @@ impl Registry {
             .bind(now.0)
             .execute(&mut *tx)
             .await?;
-            publish(&mut tx, &tell, now).await?;
+            publish(&mut tx, &tell, sent, now).await?;
             webhook
         })
     }
@@ -156,6 +157,7 @@ impl Registry {
         if let Some(name) = &change.name {
             check_name("name", name)?;
         }
+        let sent = self.sent(tell.kind);
         transaction!(&self.db, tx => {
             let row = sqlx::query("SELECT * FROM webhooks WHERE id = $1 AND removed = 0")
                 .bind(i64::from(id))
@@ -189,7 +191,7 @@ impl Registry {
             .bind(i64::from(change.removed))
             .execute(&mut *tx)
             .await?;
-            publish(&mut tx, &tell, now).await?;
+            publish(&mut tx, &tell, sent, now).await?;
             webhook
         })
     }
@@ -236,13 +238,15 @@ impl Registry {
 async fn publish(
     tx: &mut sqlx::AnyConnection,
     tell: &Telling<'_>,
+    sent: i64,
     now: Time,
 ) -> Result<(), RegistryError> {
     let rows = sqlx::query("SELECT * FROM webhooks WHERE removed = 0 ORDER BY id")
         .fetch_all(&mut *tx)
         .await?;
     let webhooks: Vec<Webhook> = rows.iter().map(webhook_of).collect::<Result<_, _>>()?;
-    publish_next(tx, tell.kind, (tell.body)(&webhooks), tell.author, now).await
+    let body = (tell.body)(&webhooks);
+    publish_next(tx, tell.kind, sent, body, tell.author, now).await
 }
 
 fn words(words: &[String]) -> String {

@@ -113,6 +113,7 @@ impl Registry {
         new: &NewItem,
         followed: Followed<'_>,
     ) -> Result<Item, RegistryError> {
+        let sent = self.sent(followed.definition);
         let item = transaction!(&self.db, tx => {
             let item = match id {
                 Some(id) => {
@@ -121,7 +122,7 @@ impl Registry {
                 }
                 None => create(&mut tx, author, kind, new).await?,
             };
-            follow(&mut tx, author, &followed).await?;
+            follow(&mut tx, author, &followed, sent).await?;
             item
         })?;
         self.tell(kind, item.id);
@@ -291,6 +292,7 @@ async fn follow(
     tx: &mut AnyConnection,
     author: Author<'_>,
     followed: &Followed<'_>,
+    sent: i64,
 ) -> Result<(), RegistryError> {
     let mut items = Vec::new();
     for kind in followed.of {
@@ -312,7 +314,10 @@ async fn follow(
     let newest: Option<String> = newest.map(|row| row.try_get("body")).transpose()?;
     match newest == Some(body.clone()) {
         true => Ok(()),
-        false => publish_next(tx, followed.definition, body, author.by, author.now).await,
+        false => {
+            let kind = followed.definition;
+            publish_next(tx, kind, sent, body, author.by, author.now).await
+        }
     }
 }
 
