@@ -10,7 +10,7 @@ use actors::machine::{Rows, RowsError, Space};
 use actors::model::{Clock, IdentNo, Identifier, MemberNo, SystemClock};
 use actors::registry::{InstallationWish, Registry};
 use actors::runtime::feed::{Feeds, RESULTS};
-use actors::runtime::replay::{self, ReplayError};
+use actors::runtime::replay::{self, ReplayError, Replayed};
 use actors::runtime::restore;
 use actors::runtime::rows::DiskRows;
 use actors::runtime::runner::{RowCache, Shared};
@@ -98,9 +98,13 @@ impl Offline {
         digest_state(&self.rows.snapshot()?).map_err(rows_failed)
     }
 
-    /// Decides everything again and answers the digests (facts, state) of what comes out. Fails at the first result that is
+    /// Decides everything again and answers the digests (facts, state) of what comes out, and how much of it was of another
+    /// version of the logic and therefore taken over as recorded. Fails at the first result that is
     /// decided differently.
-    pub fn replay(&self, tell: impl FnMut(u64, u64)) -> Result<(Digest, Digest), ReplayError> {
+    pub fn replay(
+        &self,
+        tell: impl FnMut(u64, u64),
+    ) -> Result<(Digest, Digest, Replayed), ReplayError> {
         let scratch = self.layout.root().join("replay.tmp");
         let failed = |error: String| ReplayError::Rows(error);
         let _ = std::fs::remove_dir_all(&scratch);
@@ -113,13 +117,13 @@ impl Offline {
             keys: self.keys.clone(),
             zone: self.zone.clone(),
         };
-        let answer = replay::replay(&self.shared, &machines, &store, tell).and_then(|_| {
+        let answer = replay::replay(&self.shared, &machines, &store, tell).and_then(|done| {
             let snapshot = store
                 .snapshot()
                 .map_err(|error| failed(error.to_string()))?;
             let facts = digest_facts(&snapshot).map_err(|error| failed(error.to_string()))?;
             let state = digest_state(&snapshot).map_err(|error| failed(error.to_string()))?;
-            Ok((facts, state))
+            Ok((facts, state, done))
         });
         drop(machines);
         drop(store);

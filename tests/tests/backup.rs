@@ -191,6 +191,8 @@ fn the_frozen_folder_of_the_first_format_opens() {
         told["facts"].as_str().unwrap(),
         "its facts"
     );
+    let state = frozen.digest(&["--state"]);
+    assert_eq!(frozen.digest(&["--state", "--replay"]), state, "replays");
     frozen.boot();
     let mut stats = frozen.stats();
     for now in ["lag", "counters"] {
@@ -208,7 +210,14 @@ fn the_frozen_folder_of_the_first_format_opens() {
         member["event_count"].as_u64().map(|n| n + 1),
         "{after}"
     );
+    // A dead letter and an event of today behind those that the first program decided: a replay takes over and goes on.
+    let mixed = json!([{"message_id": "bad", "type": "track", "name": "", "identifiers": ["user_id:g0"]},
+        {"message_id": "good", "type": "track", "name": "good", "identifiers": ["user_id:g1"]}]);
+    frozen.sender(key).post_ok("/v1/events", &mixed);
+    assert_eq!(frozen.stats()["dead_letters"], 1);
     assert!(frozen.stop().success());
+    let state = frozen.digest(&["--state"]);
+    assert_eq!(frozen.digest(&["--state", "--replay"]), state, "replays");
 }
 
 /// Writes the golden.

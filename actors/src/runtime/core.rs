@@ -150,6 +150,19 @@ impl UnitCore {
         &mut *self.machine
     }
 
+    /// Takes a result over as it was recorded, without deciding anything.
+    pub fn follow(&mut self, inner: &Inner) -> Result<(), RowsError> {
+        let key = unit_key(self.unit);
+        let mut rows = inner.rows.iter();
+        let row = rows.find(|row| row.space == Space::STATES && row.key == key);
+        let state = row
+            .and_then(|row| postcard::from_bytes(row.value.as_ref()?).ok())
+            .ok_or_else(|| RowsError(format!("a result of {} has no state", self.unit)))?;
+        self.machine.absorb(&inner.delta)?;
+        self.state = state;
+        Ok(())
+    }
+
     /// Decides a batch. On success memory already holds the result; the caller commits it or ends the process.
     pub fn step(
         &mut self,

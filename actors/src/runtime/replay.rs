@@ -2,6 +2,10 @@
 //!
 //! Every result says which slices of input it consumed, in which order, at what time; so a fresh machine is given the
 //! same and must come to the same rows, records and counters. Reaches back as far as the day keys are kept.
+//!
+//! A result also says which version of the logic decided it ([`crate::machine::Machine::logic_version`]). This program has
+//! one, its own: what another version decided is taken over as it was recorded, as a restart does, and counted. So a folder
+//! that older programs wrote replays, and what is compared is what this one can be held to.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,14 +89,23 @@ impl Fault for ReplayError {
     }
 }
 
-/// Decides every result of the log again, into `store`, which must be empty. Answers how many there were; `tell` hears
-/// done and total.
+/// What a replay came to: results by what was done with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replayed {
+    /// Decided again, with the same outcome.
+    pub decided: u64,
+    /// Of another version of the logic: taken over as recorded.
+    pub recorded: u64,
+}
+
+/// Decides every result of the log again, into `store`, which must be empty. `tell` hears done and total.
 pub fn replay(
     shared: &Shared,
     machines: &dyn Machines,
     store: &dyn ReplayRows,
     mut tell: impl FnMut(u64, u64),
-) -> Result<u64, ReplayError> {
+) -> Result<Replayed, ReplayError> {
+    let mut done = Replayed::default();
     let end = shared.results.end(RESULTS);
     let mut units: BTreeMap<Unit, UnitCore> = BTreeMap::new();
     for at in (0..end.0).map(Offset) {
@@ -115,10 +128,17 @@ pub fn replay(
                 ))
             }
         };
-        core.set_aside(set_aside(&inner));
-        let again = decide_again(shared, core, store, &frame)?;
-        let differs = |what: String| ReplayError::Differs { at, unit, what };
-        compare(shared, &frame, &inner, &again).map_err(differs)?;
+        if frame.header.logic == core.machine().logic_version() {
+            core.set_aside(set_aside(&inner));
+            let again = decide_again(shared, core, store, &frame)?;
+            let differs = |what: String| ReplayError::Differs { at, unit, what };
+            compare(shared, &frame, &inner, &again).map_err(differs)?;
+            done.decided += 1;
+        } else {
+            core.follow(&inner)
+                .map_err(|error| ReplayError::Rows(error.to_string()))?;
+            done.recorded += 1;
+        }
         let result = Committed {
             at,
             header: frame.header.clone(),
@@ -128,7 +148,7 @@ pub fn replay(
         store.apply(result).map_err(ReplayError::Rows)?;
         tell(at.0 + 1, end.0);
     }
-    Ok(end.0)
+    Ok(done)
 }
 
 fn decide_again(

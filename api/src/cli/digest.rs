@@ -15,7 +15,10 @@ Two folders that were told the same have the same.  --state is over all rows: eq
 Examples:
   tributary digest --data ./data
   tributary digest --data ./data --state
-  tributary digest --data ./data --replay      decides everything again from the raw log and compares")]
+  tributary digest --data ./data --replay      decides everything again from the raw log and compares
+
+Results say which version of the logic decided them.  --replay decides those of this program's version again; those of
+another one are taken over as they were recorded, and how many there are is said on standard error.")]
 pub struct Args {
     #[command(flatten)]
     config: ConfigArgs,
@@ -43,7 +46,14 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         .map_err(|error| super::start_failure(&error))?;
     let stored = digest(&offline, args.state)?;
     let shown = if args.replay {
-        let (facts, state) = offline.replay(tell).map_err(Failure::work)?;
+        let (facts, state, done) = offline.replay(tell).map_err(Failure::work)?;
+        if done.recorded > 0 {
+            eprintln!(
+                "{} of {} results were decided by another version of the logic: taken over as recorded, not decided again",
+                done.recorded,
+                done.recorded + done.decided
+            );
+        }
         let again = if args.state { state } else { facts };
         if again != stored {
             bar.finish_and_clear();

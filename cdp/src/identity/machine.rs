@@ -34,8 +34,8 @@ use crate::dead::{self, DeadId, DeadRow, DeadStatus};
 use crate::dictionary::{Blocked, Decided, NameRules};
 use crate::routed::{self, EventBody, EventHead, OrderPart, schema};
 
-/// Logic that decides; grows with every change of what the same records lead to.
-const LOGIC_VERSION: u16 = 1;
+/// Logic that decides; grows with every change of what the same records lead to. 2: dead letters know their event's name.
+const LOGIC_VERSION: u16 = 2;
 /// Rows of forgotten messages that one batch deletes at most: a day of them must not stop the writer.
 const FORGET_ROWS_MAX: u32 = 256;
 

@@ -250,6 +250,93 @@ fn row_24_i1_i2_i3_hold_under_crashes_duplicates_full_disks_and_clock_jumps() {
     }
 }
 
+/// A machine that has another version of the logic until it has taken over so many results.
+struct Upgraded {
+    machine: Box<dyn Machine>,
+    left: usize,
+}
+
+impl Machine for Upgraded {
+    fn begin(&mut self, now: Time) {
+        self.machine.begin(now);
+    }
+    fn apply(
+        &mut self,
+        rows: &dyn Rows,
+        record: &Record,
+        out: &mut WriteSet,
+    ) -> Result<(), RowsError> {
+        assert_eq!(self.left, 0, "it does not know how this was decided");
+        self.machine.apply(rows, record, out)
+    }
+    fn finish(&mut self, rows: &dyn Rows, out: &mut WriteSet) -> Result<(), RowsError> {
+        self.machine.finish(rows, out)
+    }
+    fn rollback(&mut self) {
+        self.machine.rollback();
+    }
+    fn key(&self, record: &Record) -> Option<u64> {
+        self.machine.key(record)
+    }
+    fn absorb(&mut self, delta: &[u8]) -> Result<(), RowsError> {
+        self.left = self.left.saturating_sub(1);
+        self.machine.absorb(delta)
+    }
+    fn logic_version(&self) -> u16 {
+        self.machine.logic_version() + u16::from(self.left > 0)
+    }
+}
+
+/// [`Ledger`] of a later program: the first results of each unit are not of its logic.
+struct Later(usize);
+
+impl Machines for Later {
+    fn make(&self, unit: Unit, rows: &dyn Rows) -> Result<Made, String> {
+        let made = Ledger.make(unit, rows)?;
+        Ok(Made {
+            machine: Box::new(Upgraded {
+                machine: made.machine,
+                left: self.0,
+            }),
+            absorbed: made.absorbed,
+        })
+    }
+    fn timer_record(&self, timer: &Timer) -> RawRecord {
+        Ledger.timer_record(timer)
+    }
+}
+
+#[test]
+fn row_37_what_another_logic_decided_is_taken_over_in_a_replay() {
+    let mut world = world(5, Faults::NONE);
+    for id in 0..120 {
+        world.send(EVENTS, vec![event(id, id as u8 | 16)]);
+        world.run(20);
+    }
+    world.settle();
+    let replay = |older: usize| {
+        let store = Arc::new(SimStore::default());
+        let shared = world.shared(store.clone());
+        let done = crate::runtime::replay::replay(&shared, &Later(older), &*store, |_, _| ())
+            .expect("it replays");
+        assert_eq!(store.facts(), world.store().facts(), "{older}");
+        done
+    };
+    let all = replay(0);
+    assert_eq!(all.recorded, 0);
+    let units = 1 + u64::from(PARTITIONS);
+    assert!(all.decided > 3 * units, "{all:?}");
+    for older in 1..=3 {
+        let some = replay(older);
+        assert!(
+            (1..=units * older as u64).contains(&some.recorded),
+            "{some:?}"
+        );
+        assert_eq!(some.decided + some.recorded, all.decided);
+    }
+    assert_eq!(replay(usize::MAX).decided, 0);
+}
+
 #[test]
 fn i18_same_seed_same_results() {
     let frames = |seed| {
