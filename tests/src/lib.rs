@@ -15,6 +15,7 @@ pub mod journal;
 pub mod lake;
 pub mod load;
 pub mod need;
+pub mod people;
 pub mod proxy;
 pub mod receiver;
 pub mod sandbox;

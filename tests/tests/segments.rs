@@ -2,33 +2,8 @@
 
 use serde_json::{Value, json};
 use tests::http::query;
-use tests::{Options, Sandbox, wait};
-
-/// A server whose clock stands still at noon of 2026-11-22 in Shanghai.
-fn start() -> (Sandbox, String) {
-    let sandbox = Sandbox::start_with(Options::default().arg("--manual-clock"));
-    sandbox.set_clock("2026-11-22T12:00:00+08:00");
-    let key = sandbox.source("segments");
-    (sandbox, key)
-}
-
-/// Identify and track over the Segment API, as an SDK sends them.
-fn sdk(sandbox: &Sandbox, key: &str, batch: Value) -> String {
-    let answer = sandbox
-        .sender(key)
-        .post_ok("/v1/batch", &json!({ "batch": batch }));
-    answer.token().to_owned()
-}
-
-fn identify(id: u32, user: &str, traits: Value) -> Value {
-    json!({"type": "identify", "messageId": format!("i{id}"), "userId": user, "traits": traits,
-        "timestamp": "2026-11-22T11:00:00+08:00"})
-}
-
-fn paid(id: u32, user: &str, at: &str, amount: u32) -> Value {
-    json!({"type": "track", "messageId": format!("t{id}"), "userId": user, "event": "paid",
-        "timestamp": at, "properties": {"amount": amount, "sku": format!("S{}", amount % 2)}})
-}
+use tests::people::{identify, noon, paid, sdk};
+use tests::{Sandbox, wait};
 
 fn preview(sandbox: &Sandbox, rule: &Value, after: &str) -> Value {
     let http = sandbox.http();
@@ -112,7 +87,7 @@ fn person(sandbox: &Sandbox, id: &str, after: &str) -> (Vec<String>, Vec<String>
 
 #[test]
 fn a_table_of_rules_counts_and_explains_the_same() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("segments");
     let mut batch = Vec::new();
     for n in 0..12u32 {
         let city = ["上海", "北京", "广州"][n as usize % 3];
@@ -193,7 +168,7 @@ fn a_table_of_rules_counts_and_explains_the_same() {
 
 #[test]
 fn members_enter_leave_merge_and_come_apart() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("segments");
     let token = sdk(
         &sandbox,
         &key,
@@ -294,7 +269,7 @@ fn members_enter_leave_merge_and_come_apart() {
 
 #[test]
 fn the_clock_alone_moves_members() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("segments");
     let token = sdk(
         &sandbox,
         &key,
@@ -332,7 +307,7 @@ fn the_clock_alone_moves_members() {
 
 #[test]
 fn an_edit_is_never_empty_or_mixed_and_a_kill_loses_and_repeats_nothing() {
-    let (mut sandbox, key) = start();
+    let (mut sandbox, key) = noon("segments");
     let mut batch = Vec::new();
     for n in 0..40u32 {
         let city = ["上海", "北京"][n as usize % 2];
@@ -466,7 +441,7 @@ fn brand(sandbox: &Sandbox, name: &str) -> (String, String) {
 
 #[test]
 fn a_brand_counts_and_explains_its_own() {
-    let (mut sandbox, _) = start();
+    let (mut sandbox, _) = noon("segments");
     let ((tea_key, bearer), (milk_key, _)) = (brand(&sandbox, "tea"), brand(&sandbox, "milk"));
     let told = |key: &str, id: &str, user: &str, city: &str| {
         let event = json!([{"message_id": id, "type": "identify", "time": "2026-11-22T11:00:00+08:00",

@@ -2,32 +2,8 @@
 
 use serde_json::{Value, json};
 use tests::http::query;
-use tests::{Options, Sandbox, wait};
-
-/// A server whose clock stands still at noon of 2026-11-22 in Shanghai.
-fn start() -> (Sandbox, String) {
-    let sandbox = Sandbox::start_with(Options::default().arg("--manual-clock"));
-    sandbox.set_clock("2026-11-22T12:00:00+08:00");
-    let key = sandbox.source("tags");
-    (sandbox, key)
-}
-
-fn sdk(sandbox: &Sandbox, key: &str, batch: Value) -> String {
-    let answer = sandbox
-        .sender(key)
-        .post_ok("/v1/batch", &json!({ "batch": batch }));
-    answer.token().to_owned()
-}
-
-fn identify(id: u32, user: &str, traits: Value) -> Value {
-    json!({"type": "identify", "messageId": format!("i{id}"), "userId": user, "traits": traits,
-        "timestamp": "2026-11-22T11:00:00+08:00"})
-}
-
-fn paid(id: u32, user: &str, at: &str, amount: u32) -> Value {
-    json!({"type": "track", "messageId": format!("t{id}"), "userId": user, "event": "paid",
-        "timestamp": at, "properties": {"amount": amount}})
-}
+use tests::people::{identify, noon, paid, sdk};
+use tests::{Sandbox, wait};
 
 /// Makes a tag and waits until it is computed.
 fn tag(sandbox: &Sandbox, code: &str, rest: Value) {
@@ -108,7 +84,7 @@ fn levels(gold: u32) -> Value {
 
 #[test]
 fn values_follow_facts_the_clock_and_edits() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("tags");
     let token = sdk(
         &sandbox,
         &key,
@@ -208,7 +184,7 @@ fn values_follow_facts_the_clock_and_edits() {
 
 #[test]
 fn people_who_merge_add_up_and_come_apart() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("tags");
     sdk(
         &sandbox,
         &key,
@@ -313,7 +289,7 @@ fn a_kill_loses_and_repeats_nothing() {
 
 #[test]
 fn rfm_classes_have_names() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("tags");
     let token = sdk(
         &sandbox,
         &key,
@@ -360,7 +336,7 @@ fn rfm_classes_have_names() {
 
 #[test]
 fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
-    let (mut sandbox, key) = start();
+    let (mut sandbox, key) = noon("tags");
     // A server that begins again takes the system's time first: here that is always before the schedule's.
     sandbox.set_clock("2090-01-01T12:00:00+08:00");
     let token = sdk(
@@ -419,7 +395,7 @@ fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
 
 #[test]
 fn what_cannot_be_is_refused() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("tags");
     sdk(&sandbox, &key, json!([identify(1, "a", json!({"age": 1}))]));
     let http = sandbox.http();
     tag(

@@ -64,7 +64,7 @@ pub fn routes() -> Routes {
         .put(
             "/api/v1/dictionary/events/{name}",
             write,
-            put_event,
+            put::<Events>,
             doc(tag, "Say what an event is")
                 .more(merging)
                 .body::<NamingInput>()
@@ -73,7 +73,7 @@ pub fn routes() -> Routes {
         .patch(
             "/api/v1/dictionary/events/{name}",
             write,
-            patch_event,
+            patch::<Events>,
             doc(tag, "Change some of what is said of an event")
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
@@ -99,7 +99,7 @@ pub fn routes() -> Routes {
         .put(
             "/api/v1/dictionary/attributes/{name}",
             write,
-            put_attribute,
+            put::<Attributes>,
             doc(tag, "Say what an attribute is")
                 .more(attribute)
                 .body::<NamingInput>()
@@ -108,7 +108,7 @@ pub fn routes() -> Routes {
         .patch(
             "/api/v1/dictionary/attributes/{name}",
             write,
-            patch_attribute,
+            patch::<Attributes>,
             doc(tag, "Change some of what is said of an attribute")
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
@@ -330,61 +330,37 @@ async fn attribute_one(
     )))
 }
 
-async fn put_event(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Segment(name): Segment<String>,
-    headers: HeaderMap,
-    Input(body): Input<Value>,
-) -> Result<Written<NamingAnswer>, ApiError> {
-    save::save(
-        &shared,
-        &caller,
-        EVENT_NAME,
-        &name,
-        &headers,
-        Edit::Put(body),
-    )
-    .await
+/// Names of one kind of thing.
+trait Names: Send + 'static {
+    /// What people say of them.
+    const KIND: ResourceKind;
 }
 
-async fn patch_event(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Segment(name): Segment<String>,
-    headers: HeaderMap,
-    Input(body): Input<Value>,
-) -> Result<Written<NamingAnswer>, ApiError> {
-    save::save(
-        &shared,
-        &caller,
-        EVENT_NAME,
-        &name,
-        &headers,
-        Edit::Patch(body),
-    )
-    .await
+/// Of events.
+enum Events {}
+
+impl Names for Events {
+    const KIND: ResourceKind = EVENT_NAME;
 }
 
-async fn put_attribute(
-    State(shared): State<Shared>,
-    caller: Caller,
-    Segment(name): Segment<String>,
-    headers: HeaderMap,
-    Input(body): Input<Value>,
-) -> Result<Written<NamingAnswer>, ApiError> {
-    save::save(
-        &shared,
-        &caller,
-        ATTRIBUTE_NAME,
-        &name,
-        &headers,
-        Edit::Put(body),
-    )
-    .await
+/// Of attributes.
+enum Attributes {}
+
+impl Names for Attributes {
+    const KIND: ResourceKind = ATTRIBUTE_NAME;
 }
 
-async fn patch_attribute(
+async fn put<N: Names>(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(name): Segment<String>,
+    headers: HeaderMap,
+    Input(body): Input<Value>,
+) -> Result<Written<NamingAnswer>, ApiError> {
+    save::save(&shared, &caller, N::KIND, &name, &headers, Edit::Put(body)).await
+}
+
+async fn patch<N: Names>(
     State(shared): State<Shared>,
     caller: Caller,
     Segment(name): Segment<String>,
@@ -394,7 +370,7 @@ async fn patch_attribute(
     save::save(
         &shared,
         &caller,
-        ATTRIBUTE_NAME,
+        N::KIND,
         &name,
         &headers,
         Edit::Patch(body),

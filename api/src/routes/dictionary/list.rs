@@ -34,7 +34,7 @@ pub struct ListQuery {
 }
 
 /// What lists need of an item.
-pub trait Listed {
+pub trait NameRow {
     /// Its name.
     fn name(&self) -> &str;
     /// Texts that a search looks into.
@@ -50,7 +50,7 @@ pub trait Listed {
 }
 
 /// A page of items, which come by name.
-pub fn page<T: Listed>(mut items: Vec<T>, query: &ListQuery) -> Result<Page<T>, ApiError> {
+pub fn page<T: NameRow>(mut items: Vec<T>, query: &ListQuery) -> Result<Page<T>, ApiError> {
     let wrong =
         |field: &str, message: String| ApiError::new("parameter_form", message).field(field);
     let statuses = match &query.status {

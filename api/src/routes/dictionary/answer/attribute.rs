@@ -7,7 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::Said;
-use super::super::list::Listed;
+use super::super::list::NameRow;
 use super::{DriftAnswer, SeenAnswer};
 
 /// An attribute.
@@ -102,7 +102,7 @@ impl AttributeNameAnswer {
     }
 }
 
-impl Listed for AttributeNameAnswer {
+impl NameRow for AttributeNameAnswer {
     fn name(&self) -> &str {
         &self.name
     }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::super::Said;
-use super::super::list::Listed;
+use super::super::list::NameRow;
 use super::{DriftAnswer, SeenAnswer};
 
 /// Days that a detail shows.
@@ -134,7 +134,7 @@ impl EventNameAnswer {
     }
 }
 
-impl Listed for EventNameAnswer {
+impl NameRow for EventNameAnswer {
     fn name(&self) -> &str {
         &self.name
     }
