@@ -51,8 +51,8 @@ bench: ## the figures of this machine, its fsync time beside them
 	for what in $(or $(ARGS),log decode identity profile lake ingest apply restart); do \
 		$(TARGET)/release/tributary bench $$what || exit 1; done
 
-soak: test-binary tools ## the long forms: 200 random kills, 50 power cuts, every fail point, 10,000 simulator seeds, 5,000 cases of each property
-	TRIBUTARY_SOAK=1 PROPTEST_CASES=5000 $(CARGO) test --locked --workspace $(TEST_FEATURES) -- --nocapture
+soak: test-binary tools ## the long forms, a line for each part: seeds, kills, power cuts, cases; ARGS=members: parts of that name
+	.ci/soak $(ARGS)
 
 fuzz: ## a minute of each fuzz target; needs cargo-fuzz and a nightly-capable toolchain (RUSTC_BOOTSTRAP is set)
 	@command -v cargo-fuzz >/dev/null || { echo "cargo install cargo-fuzz first"; exit 1; }

@@ -347,6 +347,81 @@ fn faketime() -> Result<PathBuf, Missing> {
 }
 
 #[test]
+fn row_27_a_record_that_kills_the_process_is_set_aside_and_the_rest_is_counted() {
+    /// More deaths than the guard needs to be sure would be a crash loop.
+    const DEATHS_MAX: usize = 8;
+    const POISON: &str = "kills-the-process";
+    let mut sandbox = Sandbox::start();
+    let key = sandbox.source("poison");
+    sandbox.send(&key, &one("before", "user_id:before"));
+    sandbox.kill9();
+    sandbox.options().environment = vec![("FAILPOINTS".into(), format!("record=return({POISON})"))];
+    sandbox.boot();
+    let mut batch = Vec::new();
+    for (id, user) in [
+        ("left", "user_id:left"),
+        (POISON, "user_id:victim"),
+        ("right", "user_id:right"),
+    ] {
+        batch.push(one(id, user)[0].clone());
+    }
+    // Whether the answer is faster than the end of the process: sent again below, all the same.
+    let batch = Value::from(batch);
+    let headers = [("content-type", "application/json")];
+    let _ = sandbox
+        .sender(&key)
+        .send("POST", "/v1/events", &headers, batch.to_string());
+    let mut deaths = 0;
+    loop {
+        let status = tests::wait::until("the process to end or the rest to be counted", || {
+            if let Some(status) = sandbox.ended() {
+                return Some(Some(status));
+            }
+            let parked = sandbox.http().send("GET", "/api/v1/parked", &[], "");
+            let parked = parked.ok().filter(|answer| answer.status == 200)?;
+            let keys = parked.value()["items"].as_array().map_or(0, Vec::len);
+            (keys > 0).then_some(None)
+        });
+        let Some(status) = status else { break };
+        assert!(tests::sandbox::ended_by(status, libc::SIGABRT), "{status}");
+        deaths += 1;
+        assert!(deaths <= DEATHS_MAX, "a crash loop: {}", sandbox.log());
+        // It may be gone before it says its address.
+        while sandbox.try_boot().is_err() {
+            deaths += 1;
+            assert!(deaths <= DEATHS_MAX, "a crash loop: {}", sandbox.log());
+        }
+    }
+    println!("{deaths} deaths");
+    let sender = sandbox.sender(&key);
+    let sent = sender.post_ok("/v1/events", &json!([batch[0], batch[2]]));
+    for user in ["before", "left", "right"] {
+        let member = sandbox.member(&format!("user_id:{user}"), sent.token());
+        assert_eq!(member["event_count"], 1, "{user}: {member}");
+    }
+    assert_eq!(sandbox.find("user_id:victim", sent.token()), None);
+    assert!(sandbox.stop().success());
+    let state = sandbox.digest(&["--state"]);
+    assert_eq!(sandbox.digest(&["--state", "--replay"]), state);
+    // What was wrong is mended: its record is decided at last.
+    sandbox.options().environment.clear();
+    sandbox.boot();
+    let http = sandbox.http();
+    for parked in http.list("/api/v1/parked") {
+        let key = parked["key"].as_str().expect("it has a name");
+        http.post_ok(&format!("/api/v1/parked/{key}/retry"), &json!({}));
+    }
+    let victim = tests::wait::until("the record to be decided", || {
+        sandbox.find("user_id:victim", "")
+    });
+    assert_eq!(victim["event_count"], 1, "{victim}");
+    assert_eq!(http.list("/api/v1/parked"), Vec::<Value>::new());
+    assert!(sandbox.stop().success());
+    let state = sandbox.digest(&["--state"]);
+    assert_eq!(sandbox.digest(&["--state", "--replay"]), state);
+}
+
+#[test]
 fn row_28_a_worker_that_dies_is_rebuilt() {
     let options = Options::default().env(
         "FAILPOINTS",

@@ -66,7 +66,7 @@ fn every_cut_of_a_sheet_is_survived() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(ProptestConfig::with_cases(actors::testkit::seeds(100, 1_000).count() as u32))]
 
     #[test]
     fn damaged_sheets_are_survived(splices in vec((any::<prop::sample::Index>(), 0usize..6, 0..PIECES.len()), 1..6)) {
@@ -86,7 +86,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_000))]
+    #![proptest_config(ProptestConfig::with_cases(actors::testkit::seeds(1_000, 5_000).count() as u32))]
 
     #[test]
     fn arbitrary_bytes_are_survived(bytes in vec(any::<u8>(), 0..400)) {

@@ -236,7 +236,7 @@ fn a_second_process_is_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testkit::seeds(12, 500).count() as u32, ..ProptestConfig::default() })]
 
     /// Whatever runs the frames are applied in, with copies taken as after kill −9 and reopened: the rows are those of
     /// the memory store at the position the store says.

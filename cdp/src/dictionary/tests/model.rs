@@ -87,7 +87,7 @@ fn text(value: &Value) -> Option<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig::with_cases(actors::testkit::seeds(200, 5_000).count() as u32))]
 
     #[test]
     fn counts_are_those_of_naive_counters(mut events in prop::collection::vec(event(), 0..150), brands in 0..8u32) {

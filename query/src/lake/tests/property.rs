@@ -71,7 +71,7 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: actors::testkit::seeds(32, 500).count() as u32, ..ProptestConfig::default() })]
     #[test]
     fn the_lake_shows_what_a_list_shows(
         steps in proptest::collection::vec(step(), 1..40),

@@ -133,7 +133,7 @@ fn check_reads(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: crate::testkit::seeds(64, 5_000).count() as u32, ..ProptestConfig::default() })]
 
     #[test]
     fn any_groups_read_back_from_anywhere(
