@@ -7,7 +7,8 @@ TARGET := $(or $(CARGO_TARGET_DIR),$(CURDIR)/target)
 TOOLS := $(TARGET)/tools
 
 # Python and Node packages of the tests: the SDKs as published, at the versions their makers ship.
-PIP_PACKAGES := segment-analytics-python==2.4.0 rudder-sdk-python==2.1.9 sensorsanalyticssdk==1.11.0 pyarrow
+PIP_PACKAGES := segment-analytics-python==2.4.0 rudder-sdk-python==2.1.9 sensorsanalyticssdk==1.11.0 pyarrow \
+	'moto[server]==5.2.5'
 NPM_PACKAGES := @segment/analytics-node@3.1.0 @rudderstack/rudder-sdk-node@3.0.13 \
 	sa-sdk-node@1.2.6 sa-sdk-javascript@1.27.11 sa-sdk-miniprogram@1.22.7 jsdom@22.1.0
 
@@ -34,10 +35,10 @@ test: test-binary ## all tests; what cannot run here says SKIPPED and why (`make
 	@command -v node >/dev/null || echo "SKIPPED: the Node SDKs because node is not installed"
 	$(CARGO) test --locked --workspace $(TEST_FEATURES) $(ARGS)
 
-tools: ## installs the SDKs and converters that tests use, into target/tools
+tools: ## installs the SDKs, converters and the S3 peer that tests use, into target/tools
 	@mkdir -p $(TOOLS)/node
 	@test -x $(TOOLS)/python/bin/python || python3 -m venv $(TOOLS)/python
-	@$(TOOLS)/python/bin/python -c 'import segment.analytics.client, rudderstack.analytics.client, sensorsanalytics, pyarrow.parquet' 2>/dev/null \
+	@$(TOOLS)/python/bin/python -c 'import segment.analytics.client, rudderstack.analytics.client, sensorsanalytics, pyarrow.parquet, moto.server' 2>/dev/null \
 		|| $(TOOLS)/python/bin/pip install --quiet --disable-pip-version-check $(PIP_PACKAGES)
 	@(for package in $(NPM_PACKAGES); do test -d $(TOOLS)/node/node_modules/$${package%@*} || exit 1; done) \
 		|| npm install --prefix $(TOOLS)/node --no-save --no-audit --no-fund --loglevel=error $(NPM_PACKAGES)

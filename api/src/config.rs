@@ -6,6 +6,7 @@
 
 mod key;
 mod load;
+mod objects;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -14,6 +15,8 @@ use std::time::Duration;
 use pipelines::effect::address::Networks;
 use pipelines::jobs::day_keys::DayKeys;
 use pipelines::lake::LakeOptions;
+
+use crate::objects::Settings;
 
 pub use key::{KEYS, Key, Kind};
 pub use load::{ConfigError, ConfigErrors, Layers, Origin, Value, load};
@@ -47,6 +50,8 @@ pub struct Config {
     pub backup_dir: PathBuf,
     /// Files that are imported over the API.
     pub import: ImportLimits,
+    /// The object store that imports read and exports write, if one is configured.
+    pub object_store: Option<Settings>,
     /// Networks that effects may go to besides public addresses.
     pub allow_networks: Networks,
     /// A backup is taken every day: a folder for them was named.

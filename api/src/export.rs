@@ -4,6 +4,8 @@
 //! segment, and whoever is erased meanwhile is not in a later page. What a row shows is what the caller may see of the
 //! member ([`row`]): personal fields are masked as in Member 360. A file goes away after [`KEPT_MS`].
 //!
+//! An export may name a folder of the object store: then its finished file is written there as well ([`crate::objects`]).
+//!
 //! Absent on purpose: going on in the middle. An export that a stop or a crash interrupted is made anew, because half of
 //! it would tell of yesterday; nobody can fetch a file before it is whole.
 
@@ -18,6 +20,7 @@ use actors::model::{FieldClass, Scope, SegmentId, Time};
 use serde::{Deserialize, Serialize};
 
 use crate::jobs::{JobView, Jobs};
+use crate::objects::Location;
 use crate::resource::SheetFormat;
 
 /// What export jobs are called.
@@ -44,12 +47,20 @@ pub struct Detail {
     pub key: i64,
     /// Its name, for the audit.
     pub by: String,
+    /// The folder of the object store that the file is written to as well, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Location>,
 }
 
 impl Detail {
     /// The segment's number by type.
     pub fn segment(&self) -> SegmentId {
         SegmentId(self.segment)
+    }
+
+    /// The object that export `id` is written to, if it is.
+    pub fn object(&self, id: u64) -> Option<Location> {
+        Some(object(self.to.as_ref()?, self.segment, id, self.format))
     }
 }
 
@@ -78,6 +89,12 @@ impl Format {
 pub fn file(jobs: &Jobs, id: u64, format: Format) -> Option<PathBuf> {
     let name = format!("members.{}", format.sheet().ending());
     Some(jobs.folder_of(id)?.join(name))
+}
+
+/// The object in the folder that a caller named: no two exports have the same.
+fn object(folder: &Location, segment: u32, id: u64, format: Format) -> Location {
+    let ending = format.sheet().ending();
+    folder.below(&format!("segment-{segment}-export-{id}.{ending}"))
 }
 
 /// Until when the file of a job is kept; `None` while it has not ended.

@@ -5,6 +5,7 @@
 //! counts are durable, never before.
 
 pub mod dry;
+pub mod object;
 pub mod rejects;
 pub mod resume;
 pub mod sink;
@@ -89,6 +90,9 @@ pub enum ImportError {
         /// The cause.
         source: std::io::Error,
     },
+    /// The object cannot be read.
+    #[error(transparent)]
+    Object(#[from] crate::objects::ObjectError),
     /// The events do not arrive.
     #[error("{0}")]
     Send(String),

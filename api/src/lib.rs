@@ -16,6 +16,7 @@ pub mod http;
 pub mod import;
 pub mod jobs;
 pub mod names;
+pub mod objects;
 pub mod openapi;
 pub mod resource;
 pub mod routes;

@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod receiver;
 pub mod sandbox;
 pub mod script;
+pub mod store;
 pub mod tools;
 pub mod wait;
 

@@ -13,6 +13,7 @@ mod fuzz;
 mod lake;
 mod lists;
 mod members;
+mod objects;
 mod orders;
 mod power_cut;
 mod sdk;

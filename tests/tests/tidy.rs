@@ -82,7 +82,12 @@ const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &["api/", "tests/", "pipelines/src/effect"]),
     (
         "object_store",
-        &["actors/src/log", "pipelines/src/backup", "query/"],
+        &[
+            "actors/src/log",
+            "api/src/objects",
+            "pipelines/src/backup",
+            "query/",
+        ],
     ),
     ("ring", &["actors/src/seal", "actors/src/registry"]),
 ];

@@ -2,6 +2,8 @@
 
 use pipelines::effect::address::Networks;
 
+use crate::objects::Allowed;
+
 /// One configuration key.
 #[derive(Debug)]
 pub struct Key {
@@ -44,6 +46,12 @@ pub enum Kind {
     LogFilter,
     /// Networks with commas between; may be empty.
     Networks,
+    /// Empty, or `http(s)://HOST[:PORT]`.
+    Endpoint,
+    /// Empty, or a word as regions are called.
+    Region,
+    /// Buckets, or folders in them, with commas between; may be empty.
+    Buckets,
 }
 
 /// Shortest admin key that may be set by hand: below it, guessing becomes thinkable.
@@ -76,6 +84,16 @@ keys! {
     "http.drain_timeout_s", Kind::Number(0, 600), "10", false, "seconds that SIGTERM gives open requests";
     "import.upload_mib_max", Kind::Number(1, 1_048_576), "10240", false, "MiB of a file that is brought over the API";
     "import.folder", Kind::Folder, "", false, "folder whose files may be imported over the API by their path; empty: none";
+    "object_store.endpoint", Kind::Endpoint, "", false, "https://HOST[:PORT] of an S3 store; empty: AWS in the region";
+    "object_store.region", Kind::Region, "", false, "region of the store; empty: AWS_REGION, or us-east-1 for an endpoint";
+    "object_store.credentials", Kind::Word(&["keys", "instance", "anonymous"]), "keys", false, "access keys, the machine's own role, or none for public buckets";
+    "object_store.access_key_id", Kind::Text, "", false, "name of the access key; empty: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
+    "object_store.secret_access_key", Kind::Text, "", true, "the access key itself";
+    "object_store.session_token", Kind::Text, "", true, "token of a temporary access key";
+    "object_store.allow_http", Kind::Flag, "false", false, "take an endpoint with http://: names, keys' names and content go in the open";
+    "object_store.path_style", Kind::Flag, "true", false, "endpoint/BUCKET/KEY; false: BUCKET.endpoint/KEY";
+    "object_store.buckets", Kind::Buckets, "", false, "BUCKET or BUCKET/PREFIX/ that imports and exports may name, with commas between; empty: all";
+    "object_store.spool_mib_max", Kind::Number(1, 16_777_216), "102400", false, "MiB of an object that is imported: it is copied to the disk first";
     "effects.allow_networks", Kind::Networks, "", false, "networks that webhooks may call besides public addresses";
     "archive.folder", Kind::Folder, "", false, "folder that sealed segments of the logs move to; empty: they stay";
     "keys.days_kept", Kind::Number(1, 30), "30", false, "days after which original bytes become unreadable for good";
@@ -116,6 +134,12 @@ impl Kind {
             ),
             Kind::Postgres => "postgres://USER:PASSWORD@HOST/DATABASE, or empty".into(),
             Kind::LogFilter => "a level or a list such as info,api=debug".into(),
+            Kind::Endpoint => "https://HOST[:PORT] without a path, or empty".into(),
+            Kind::Region => "letters, digits and hyphens, e.g. cn-north-1, or empty".into(),
+            Kind::Buckets => {
+                "BUCKET or BUCKET/PREFIX/ with commas between, e.g. crm-files,exports/tributary/"
+                    .into()
+            }
             Kind::Networks => "networks with commas between, e.g. 10.0.0.0/8,192.168.1.5".into(),
         }
     }
@@ -147,6 +171,29 @@ impl Kind {
                 .parse::<tracing_subscriber::filter::EnvFilter>()
                 .is_ok(),
             Kind::Networks => text.parse::<Networks>().is_ok(),
+            Kind::Endpoint => text.is_empty() || is_endpoint(text),
+            Kind::Region => {
+                text.len() <= 64
+                    && text
+                        .bytes()
+                        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            }
+            Kind::Buckets => text.parse::<Allowed>().is_ok(),
         }
     }
+}
+
+/// A scheme, a host and perhaps a port: nothing that a bucket and a key could not follow.
+fn is_endpoint(text: &str) -> bool {
+    let Ok(url) = url::Url::parse(text) else {
+        return false;
+    };
+    matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.path() == "/"
+        && !text.ends_with('/')
+        && url.query().is_none()
+        && url.fragment().is_none()
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipelines::lake::LakeOptions;
 
-use super::{Config, DayKeys, HttpLimits, ImportLimits, KEYS, Key};
+use super::{Config, DayKeys, HttpLimits, ImportLimits, KEYS, Key, objects};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +77,7 @@ impl std::error::Error for ConfigErrors {}
 pub struct Layers {
     /// Configuration file, and whether it must be there (it was named by a flag).
     pub file: Option<(PathBuf, bool)>,
-    /// Environment variables; only those that begin with `TRIBUTARY_` are looked at.
+    /// Environment variables; only those that begin with `TRIBUTARY_` are looked at, and the access keys of AWS.
     pub environment: BTreeMap<String, String>,
     /// Flags by key name.
     pub flags: BTreeMap<&'static str, String>,
@@ -123,8 +123,9 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
             });
         }
     }
+    let object_store = objects::read(&values, &layers.environment, &mut errors);
     if errors.is_empty() {
-        Ok(typed(values))
+        Ok(typed(values, object_store))
     } else {
         Err(ConfigErrors(errors))
     }
@@ -281,7 +282,10 @@ fn distance(a: &str, b: &str) -> usize {
 }
 
 /// All values passed their kind's check.
-fn typed(values: BTreeMap<&'static str, Value>) -> Config {
+fn typed(
+    values: BTreeMap<&'static str, Value>,
+    object_store: Option<crate::objects::Settings>,
+) -> Config {
     const CHECKED: &str = "the key's kind has accepted the text";
     let text = |name: &str| values[name].text.clone();
     let number = |name: &str| text(name).parse::<u64>().expect(CHECKED);
@@ -321,6 +325,7 @@ fn typed(values: BTreeMap<&'static str, Value>) -> Config {
             folder: Some(PathBuf::from(text("import.folder")))
                 .filter(|folder| !folder.as_os_str().is_empty()),
         },
+        object_store,
         backup_daily: !text("backup.folder").is_empty(),
         backups_kept: usize::try_from(number("backup.keep")).expect(CHECKED),
         archive_dir: PathBuf::from(text("archive.folder")),

@@ -153,3 +153,61 @@ fn variables_that_kubernetes_makes_are_no_mistakes() {
     ];
     assert!(mistakes("", &links, &[]).is_empty());
 }
+
+#[test]
+fn an_object_store_needs_keys_and_says_everything_that_is_missing() {
+    let store = |file: &str, environment: &[(&str, &str)]| {
+        let (_folder, layers) = layers(file, environment, &[]);
+        load(&layers).unwrap().object_store
+    };
+    assert!(store("", &[("AWS_ACCESS_KEY_ID", "a")]).is_none());
+    let ambient = [
+        ("AWS_ACCESS_KEY_ID", "a"),
+        ("AWS_SECRET_ACCESS_KEY", "canary"),
+        ("AWS_REGION", "cn-north-1"),
+    ];
+    let found = store("[object_store]\npath_style = false\n", &ambient).unwrap();
+    assert_eq!((&*found.region, found.endpoint), ("cn-north-1", None));
+    let file = "[object_store]\nendpoint = \"https://s3.example:9000\"\naccess_key_id = \"b\"\n\
+        secret_access_key = \"canary\"\nbuckets = \"crm-files,out/x/\"\n";
+    let own = store(file, &ambient).unwrap();
+    let keys = crate::objects::Credentials::Keys {
+        id: "b".into(),
+        secret: "canary".into(),
+        token: None,
+    };
+    assert!(own.credentials == keys, "those of the file win");
+    assert!(!format!("{own:?}").contains("canary"));
+
+    let found = mistakes(
+        "[object_store]\nendpoint = \"http://s3.example\"\naccess_key_id = \"b\"\nbuckets = \"A_B\"\n",
+        &[],
+        &[],
+    );
+    assert_eq!(
+        found,
+        [
+            "object_store.buckets: `A_B` is not allowed",
+            "object_store.endpoint: it is not encrypted",
+            "object_store.secret_access_key: it is missing",
+        ]
+    );
+    for endpoint in [
+        "s3.example",
+        "https://a@s3.example",
+        "https://s3.example/x",
+        "ftp://x",
+    ] {
+        let file =
+            format!("[object_store]\ncredentials = \"anonymous\"\nendpoint = {endpoint:?}\n");
+        assert_eq!(mistakes(&file, &[], &[]).len(), 1, "{endpoint}");
+    }
+    let found = mistakes("[object_store]\nallow_http = true\n", &[], &[]);
+    assert_eq!(
+        found,
+        [
+            "object_store.region: there is neither a region nor an endpoint",
+            "object_store.access_key_id: there are no access keys",
+        ]
+    );
+}

@@ -18,6 +18,7 @@ use super::{Detail, KIND, file, kept_until};
 use crate::app::Shared;
 use crate::error::{ApiError, chain};
 use crate::jobs::{Taken, Ticket};
+use crate::objects::{Location, Object, ObjectError, Patience, upload};
 
 /// Members of one page: what one snapshot is kept for, some tens of milliseconds.
 const PAGE: usize = 1_000;
@@ -27,6 +28,9 @@ const AUDIENCE_WAIT: Duration = Duration::from_millis(500);
 const UNKNOWN_MAX: u32 = 10;
 /// How often an export begins anew because somebody edited the rule meanwhile.
 const EDITS_MAX: usize = 3;
+
+/// Where it is noted which upload is under way, in the job's folder.
+const UPLOAD: &str = "upload.json";
 
 /// Why an export ends early.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +47,9 @@ pub enum ExportError {
     /// The rule is being edited all the time.
     #[error("the rule of the segment was edited while it was exported: try again")]
     Edited,
+    /// The object store does not take the file.
+    #[error(transparent)]
+    Object(ObjectError),
     /// Somebody stopped it.
     #[error("cancelled behind {rows} members")]
     Cancelled {
@@ -141,6 +148,8 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
     if work.columns.len() != detail.columns.len() {
         return Err(ExportError::Read("a job of another version".into()));
     }
+    let settings = shared.config.object_store.as_ref();
+    upload::forget(runtime, settings, &folder.join(UPLOAD));
     for _ in 0..EDITS_MAX {
         // What an interrupted run has left is not gone on with.
         if folder.exists() {
@@ -167,6 +176,10 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
         taken.ticket.count("bytes", done.bytes);
         // Before anybody can fetch it. A crash behind this makes the file, and the entry, once more.
         runtime.block_on(audit(shared, &detail, taken.id, "export", rows))?;
+        if let Some(object) = detail.object(taken.id) {
+            work.upload(&object, &path, &folder.join(UPLOAD), rows)?;
+            what.push_str(&format!(", in {object}"));
+        }
         return Ok(what);
     }
     Err(ExportError::Edited)
@@ -184,6 +197,10 @@ pub async fn audit(
         true => ", personal fields masked",
         false => "",
     };
+    let to = match detail.object(job) {
+        Some(object) => format!(", to {object}"),
+        None => String::new(),
+    };
     let act = Act {
         by: detail.by.clone(),
         brand: BrandId(0),
@@ -191,7 +208,7 @@ pub async fn audit(
         kind: "segment".into(),
         item: detail.segment.to_string(),
         detail: format!(
-            "export {job}: {rows} members, {} columns, {}{masked}",
+            "export {job}: {rows} members, {} columns, {}{masked}{to}",
             detail.columns.len(),
             detail.format.sheet().ending(),
         ),
@@ -209,6 +226,28 @@ struct Work<'w> {
 }
 
 impl Work<'_> {
+    /// Writes the file to the object store.
+    fn upload(
+        &self,
+        object: &Location,
+        file: &Path,
+        note: &Path,
+        rows: u64,
+    ) -> Result<(), ExportError> {
+        let settings = self.shared.config.object_store.as_ref();
+        let object = Object::open(settings, object, Patience::Job).map_err(ExportError::Object)?;
+        let mut watch = |done, total| {
+            self.ticket.progress(done, total);
+            self.ticket.count("uploaded_bytes", done);
+            !self.stopped()
+        };
+        match upload::put(self.runtime, &object, file, note, &mut watch) {
+            Ok(_) => Ok(()),
+            Err(ObjectError::Cancelled { .. }) => Err(ExportError::Cancelled { rows }),
+            Err(error) => Err(ExportError::Object(error)),
+        }
+    }
+
     fn stopped(&self) -> bool {
         self.ticket.cancelled() || self.shared.jobs.stopping()
     }

@@ -13,6 +13,7 @@ use ingest::file::Mapping;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
+use super::object;
 use super::resume::Resume;
 use super::sink::Sink;
 use super::uploads::Uploads;
@@ -27,8 +28,11 @@ pub const KIND: &str = "import";
 /// What an import needs to be done (again).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// The file.
+    /// The file; empty for an object.
     pub input: PathBuf,
+    /// The object, if it is one of the object store.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<object::From>,
     /// Its number, if it was uploaded: it goes away once it is imported.
     pub upload: Option<u64>,
     /// The mapping as TOML; none: its lines are events of our own JSON.
@@ -60,6 +64,7 @@ pub fn clean(shared: &Shared) {
         .filter_map(|(_, detail)| serde_json::from_value::<Detail>(detail).ok()?.upload)
         .collect();
     uploads(shared).clean(shared.now(), &used);
+    object::clean(shared);
 }
 
 /// Starts the thread. It ends when [`Jobs::stop`] is called, in the middle of an import if need be.
@@ -83,6 +88,17 @@ pub fn start(shared: Shared) -> std::io::Result<JoinHandle<()>> {
 }
 
 fn finish(shared: &Shared, id: u64, taken: &Taken, done: Result<Outcome, ImportError>) {
+    let stops = matches!(done, Err(ImportError::Cancelled { .. }))
+        && shared.jobs.stopping()
+        && !taken.ticket.cancelled();
+    // What a store that was away has given already is not fetched twice; nothing else is worth its room.
+    let passing = matches!(&done, Err(ImportError::Object(error)) if error.is_passing());
+    if !stops
+        && !passing
+        && let Some(copy) = object::copy(&shared.jobs, id)
+    {
+        copy.remove();
+    }
     let result = match done {
         Ok(outcome) => {
             if let Ok(Detail {
@@ -98,11 +114,7 @@ fn finish(shared: &Shared, id: u64, taken: &Taken, done: Result<Outcome, ImportE
             ))
         }
         // The process stops: it goes on after the next start.
-        Err(ImportError::Cancelled { .. })
-            if shared.jobs.stopping() && !taken.ticket.cancelled() =>
-        {
-            return;
-        }
+        Err(_) if stops => return,
         Err(error) => {
             let text = chain(&error);
             tracing::warn!(error = text, job = id, "an import ended early");
@@ -130,17 +142,21 @@ fn import(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<Outcome, I
     let source = runtime
         .block_on(source)
         .map_err(|error| wrong(error.to_string()))?;
+    let input = match &detail.object {
+        Some(from) => object::fetch(shared, runtime, taken.id, from, &taken.ticket)?,
+        None => detail.input,
+    };
     let platform = shared.platform().clone();
     let sink = Sink::running(platform, &source, shared.config.data.clone());
     let work = Work {
-        input: &detail.input,
+        input: &input,
         mapping: mapping.as_ref(),
         rejects: folder.join("rejects.csv"),
         resume: Resume::at(folder.join("resume.json")),
         restart: false,
     };
     // So that a missing file is told as such.
-    File::open(&detail.input).map_err(ImportError::io("the file"))?;
+    File::open(&input).map_err(ImportError::io("the file"))?;
     let watch = JobWatch {
         shared,
         ticket: &taken.ticket,

@@ -20,10 +20,12 @@ use crate::http::{
     Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc, read_to_file,
 };
 use crate::import::dry::{self, DryRun};
+use crate::import::object::{From, LookError, Looked, look};
 use crate::import::sink::find_or_make;
 use crate::import::uploads::{Upload, below};
 use crate::import::worker::{self, Detail, KIND};
 use crate::jobs::{JobState, JobView};
+use crate::objects::{Location, ObjectError};
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
@@ -68,7 +70,8 @@ pub fn routes() -> Routes {
             doc(tag, "Import a file")
                 .more(
                     "Imports are done one after the other. One that a crash interrupted goes on by itself; importing a \
-                     file again changes nothing.",
+                     file again changes nothing. An object is copied to the server's disk first (`counts.copied_bytes`); one \
+                     that changes meanwhile is refused.",
                 )
                 .body::<ImportInput>()
                 .answers::<Written<ImportAnswer>>(),
@@ -146,6 +149,9 @@ pub struct SuggestInput {
     pub file: Option<u64>,
     /// Or the path of one below the folder `import.folder` of the server.
     pub path: Option<String>,
+    /// Or an object of the configured object store.
+    #[schema(example = "s3://crm-files/2026/orders.csv.gz")]
+    pub object: Option<String>,
 }
 
 /// A guessed mapping.
@@ -180,6 +186,9 @@ pub struct DryRunInput {
     pub file: Option<u64>,
     /// Or the path of one below the folder `import.folder` of the server.
     pub path: Option<String>,
+    /// Or an object of the configured object store.
+    #[schema(example = "s3://crm-files/2026/orders.csv.gz")]
+    pub object: Option<String>,
     /// The mapping as TOML; left out: its lines are events of our own JSON.
     pub mapping: Option<String>,
 }
@@ -192,6 +201,9 @@ pub struct ImportInput {
     pub file: Option<u64>,
     /// Or the path of one below the folder `import.folder` of the server.
     pub path: Option<String>,
+    /// Or an object of the configured object store.
+    #[schema(example = "s3://crm-files/2026/orders.csv.gz")]
+    pub object: Option<String>,
     /// The mapping as TOML; left out: its lines are events of our own JSON.
     pub mapping: Option<String>,
     /// The source that the events come from; left out: the group's source `import`, made if it is not there.
@@ -275,22 +287,52 @@ struct Chosen {
     path: PathBuf,
     name: String,
     upload: Option<u64>,
+    object: Option<Looked>,
 }
 
 impl Chosen {
-    fn open(&self) -> std::io::Result<Content> {
-        File::open(&self.path).and_then(Content::file)
+    /// For a look at its begin. Blocks its thread.
+    fn open(&self) -> Result<Content, ApiError> {
+        match &self.object {
+            Some(looked) => looked
+                .content(&tokio::runtime::Handle::current())
+                .map_err(|error| match error {
+                    LookError::Object(error) => ApiError::from(error).field("object"),
+                    LookError::File(error) => error.into(),
+                }),
+            None => File::open(&self.path).and_then(Content::file).map_err(disk),
+        }
     }
 }
 
-fn choose(
+async fn choose(
     shared: &Shared,
     caller: &Caller,
     file: Option<u64>,
     path: Option<String>,
+    object: Option<String>,
 ) -> Result<Chosen, ApiError> {
-    match (file, path) {
-        (Some(id), None) => {
+    let everything = caller.scope.brands == BrandSet::All;
+    match (file, path, object) {
+        (None, None, Some(name)) => {
+            // Objects belong to nobody in particular, as the server's own files.
+            if !everything {
+                return Err(ApiError::new(
+                    "denied",
+                    "objects of the object store need a key that sees the whole installation",
+                ));
+            }
+            let wrong = |error: ObjectError| ApiError::from(error).field("object");
+            let location = Location::parse_one(&name).map_err(wrong)?;
+            let looked = look(shared.config.object_store.as_ref(), &location).await;
+            Ok(Chosen {
+                path: PathBuf::new(),
+                name: location.to_string(),
+                upload: None,
+                object: Some(looked.map_err(wrong)?),
+            })
+        }
+        (Some(id), None, None) => {
             let uploads = worker::uploads(shared);
             let upload = uploads.get(id, caller.key);
             let upload = upload.ok_or_else(|| ApiError::not_found("file"))?;
@@ -298,11 +340,12 @@ fn choose(
                 path: uploads.content(id),
                 name: upload.name,
                 upload: Some(id),
+                object: None,
             })
         }
-        (None, Some(name)) => {
+        (None, Some(name), None) => {
             // Files of the server belong to nobody in particular.
-            if caller.scope.brands != BrandSet::All {
+            if !everything {
                 return Err(ApiError::new(
                     "denied",
                     "files of the server need a key that sees the whole installation",
@@ -317,9 +360,13 @@ fn choose(
                 path,
                 name,
                 upload: None,
+                object: None,
             })
         }
-        _ => Err(ApiError::new("body_invalid", "say either `file` or `path`").field("file")),
+        _ => {
+            let message = "say one of `file`, `path` and `object`";
+            Err(ApiError::new("body_invalid", message).field("file"))
+        }
     }
 }
 
@@ -328,9 +375,21 @@ async fn suggest_mapping(
     caller: Caller,
     Input(input): Input<SuggestInput>,
 ) -> Result<Json<SuggestAnswer>, ApiError> {
-    let chosen = choose(&shared, &caller, input.file, input.path)?;
+    let chosen = choose(&shared, &caller, input.file, input.path, input.object).await?;
     let known = super::dictionary::known(&shared).await?;
-    let found = blocking(move || Ok(suggest(|| chosen.open(), &known)?)).await?;
+    let found = blocking(move || {
+        // What the store says is told as such, not as a file that cannot be read.
+        let first = chosen.open()?;
+        let first = std::cell::Cell::new(Some(first));
+        let open = || match first.take() {
+            Some(content) => Ok(content),
+            None => chosen
+                .open()
+                .map_err(|error| std::io::Error::other(error.message().to_owned())),
+        };
+        Ok(suggest(open, &known)?)
+    })
+    .await?;
     Ok(Json(SuggestAnswer {
         about: found.about,
         mapping: found.mapping,
@@ -351,11 +410,11 @@ async fn dry_run(
     caller: Caller,
     Input(input): Input<DryRunInput>,
 ) -> Result<Json<DryRun>, ApiError> {
-    let chosen = choose(&shared, &caller, input.file, input.path)?;
+    let chosen = choose(&shared, &caller, input.file, input.path, input.object).await?;
     let mapping = checked(input.mapping.as_deref())?;
     let now = shared.now();
     let run = blocking(move || {
-        let content = chosen.open().map_err(disk)?;
+        let content = chosen.open()?;
         Ok(dry::run(content, mapping.as_ref(), now)?)
     });
     Ok(Json(run.await?))
@@ -371,19 +430,34 @@ async fn start(
     caller: Caller,
     Input(input): Input<ImportInput>,
 ) -> Result<Written<ImportAnswer>, ApiError> {
-    let chosen = choose(&shared, &caller, input.file, input.path)?;
+    let chosen = choose(&shared, &caller, input.file, input.path, input.object).await?;
     let mapping = checked(input.mapping.as_deref())?;
     // What can be told now is not told later: the format, and whether the mapping fits the columns.
-    let opened = (chosen.path.clone(), mapping, shared.now());
-    blocking(move || {
-        let (path, mapping, now) = opened;
-        let content = File::open(path).and_then(Content::file).map_err(disk)?;
-        Ok(dry::check(content, mapping.as_ref(), now)?)
+    let now = shared.now();
+    let settings = shared.config.object_store.as_ref();
+    let spool_bytes_max = settings.map_or(0, |settings| settings.spool_bytes_max);
+    let chosen = blocking(move || {
+        let large = match &chosen.object {
+            None => false,
+            Some(looked) => {
+                looked.fits(spool_bytes_max)?;
+                // A table too large for a look is looked at when it is here.
+                looked.is_large_table(&tokio::runtime::Handle::current())?
+            }
+        };
+        if !large {
+            dry::check(chosen.open()?, mapping.as_ref(), now)?;
+        }
+        Ok(chosen)
     })
     .await?;
     let source = source(&shared, &caller, input.source).await?;
     let detail = Detail {
         input: chosen.path,
+        object: chosen.object.map(|looked| From {
+            location: looked.object.location().clone(),
+            pin: looked.pin,
+        }),
         upload: chosen.upload,
         mapping: input.mapping,
         source: source.id.0,

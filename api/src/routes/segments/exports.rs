@@ -17,6 +17,7 @@ use crate::export::{self, Detail, Format, KIND, kept_until, worker};
 use crate::http::page::ListQuery;
 use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
 use crate::jobs::{JobState, JobView};
+use crate::objects::{Location, Object, ObjectError, Patience};
 use crate::resource::load;
 
 /// The routes of this topic.
@@ -35,7 +36,8 @@ pub fn routes() -> Routes {
                      `columns` all of them but the counts. Personal fields are masked by the key's field class, and the \
                      audit chain has an entry. In CSV, texts that a spreadsheet would calculate (first character `=`, `+`, \
                      `-`, `@`, tab, return) begin with `'` unless `raw` is true; cells of XLSX are texts. Members are read \
-                     page by page: who enters or leaves meanwhile may be in it or not.",
+                     page by page: who enters or leaves meanwhile may be in it or not. With `to` the finished file is written to \
+                     the object store as well, all of it or nothing.",
                 )
                 .body::<ExportInput>()
                 .answers::<Written<ExportAnswer>>()
@@ -87,9 +89,12 @@ pub struct ExportInput {
     /// CSV with texts as they are: for programs, not for spreadsheets.
     #[serde(default)]
     pub raw: bool,
+    /// A folder of the configured object store, with `/` at its end, that the finished file is written to as well.
+    #[schema(example = "s3://exports/crm/")]
+    pub to: Option<String>,
 }
 
-/// An export. `counts` has `rows` and `bytes`.
+/// An export. `counts` has `rows` and `bytes`, and `uploaded_bytes` while it is written to the object store.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportAnswer {
     /// How far it is.
@@ -108,6 +113,9 @@ pub struct ExportAnswer {
     pub file: Option<String>,
     /// Until when it is kept.
     pub kept_until: Option<String>,
+    /// The object that it is written to, if `to` was said; there once the export is done.
+    #[schema(example = "s3://exports/crm/segment-7-export-12.csv")]
+    pub object: Option<String>,
 }
 
 impl ExportAnswer {
@@ -117,7 +125,7 @@ impl ExportAnswer {
             segment: detail.segment,
             format: detail.format,
             masked: export::masks(&detail.scope),
-            columns: detail.columns,
+            columns: detail.columns.clone(),
             file: until.map(|_| {
                 format!(
                     "/api/v1/segments/{}/exports/{}/file",
@@ -125,6 +133,7 @@ impl ExportAnswer {
                 )
             }),
             kept_until: until.map(Time::rfc3339),
+            object: detail.object(job.id).map(|object| object.to_string()),
             job,
         }
     }
@@ -156,6 +165,10 @@ async fn start(
     };
     let columns = input.columns.unwrap_or_else(|| known.all());
     known.check(&columns)?;
+    let to = match &input.to {
+        Some(text) => Some(folder(&shared, &caller, text).await?),
+        None => None,
+    };
     let detail = Detail {
         segment: id,
         format: input.format,
@@ -164,6 +177,7 @@ async fn start(
         scope: caller.scope.clone(),
         key: caller.key,
         by: caller.name.clone(),
+        to,
     };
     let value = serde_json::to_value(&detail).expect("texts and numbers always serialise");
     tracing::info!(by = caller.name, segment = id, "export asked for");
@@ -190,6 +204,26 @@ fn covers(all: &BrandSet, some: &BrandSet) -> bool {
         (BrandSet::All, _) => true,
         (BrandSet::Only(_), BrandSet::All) => false,
         (BrandSet::Only(all), BrandSet::Only(some)) => some.iter().all(|it| all.contains(it)),
+    }
+}
+
+/// The folder of the object store that a caller names. What can be told now is not told later: whether the store is there,
+/// has the bucket and takes our keys.
+async fn folder(shared: &Shared, caller: &Caller, text: &str) -> Result<Location, ApiError> {
+    // Buckets belong to nobody in particular.
+    if caller.scope.brands != BrandSet::All {
+        let message = "exports into the object store need a key that sees the whole installation";
+        return Err(ApiError::new("denied", message).field("to"));
+    }
+    let wrong = |error: ObjectError| ApiError::from(error).field("to");
+    let folder = Location::parse_folder(text).map_err(wrong)?;
+    let settings = shared.config.object_store.as_ref();
+    let probe = folder.below("segment-0-export-0.csv");
+    let probe = Object::open(settings, &probe, Patience::Asked).map_err(wrong)?;
+    match probe.look().await {
+        // Keys that write only may not look.
+        Ok(_) | Err(ObjectError::NoObject { .. } | ObjectError::Denied { .. }) => Ok(folder),
+        Err(error) => Err(wrong(error)),
     }
 }
 
