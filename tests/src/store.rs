@@ -85,7 +85,12 @@ impl Store {
     /// Writes `BUCKET/KEY`.
     pub fn put(&self, name: &str, content: impl Into<Vec<u8>>) {
         let path = format!("/{name}");
-        let answer = self.http().send("PUT", &path, &[], content);
+        let answer = self.http().send(
+            "PUT",
+            &path,
+            &[("content-type", "application/octet-stream")],
+            content,
+        );
         answer.expect("the store is there").ok(&path);
     }
 
