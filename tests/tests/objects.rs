@@ -6,6 +6,7 @@ use ingest::bench::files;
 use serde_json::{Value, json};
 use tests::binary::{self, repository};
 use tests::need;
+use tests::proxy::LossyProxy;
 use tests::store::{KEY_ID, SECRET, Store};
 use tests::{Answer, Options, Sandbox, tools, wait};
 
@@ -361,6 +362,23 @@ fn whatever_is_wrong_is_named() {
     let small = Sandbox::start_with(options(&store).set("object_store.spool_mib_max", "1"));
     let large = said(&small, "s3://crm-files/large.csv");
     assert_eq!(large, (400, "object_too_large".into()));
+}
+
+#[test]
+fn a_store_that_loses_answers_is_asked_again() {
+    let test = "a_store_that_loses_answers_is_asked_again";
+    let Some(store) = need::or_skip(test, Store::start()) else {
+        return;
+    };
+    store.bucket("crm-files");
+    let (text, mapping) = long_orders();
+    store.put("crm-files/long.csv", text);
+    let proxy = LossyProxy::start(store.base(), 3);
+    let lossy = options(&store).set("object_store.endpoint", proxy.base());
+    let sandbox = Sandbox::start_with(lossy);
+    import(&sandbox, "s3://crm-files/long.csv", &mapping);
+    assert!(proxy.lost() > 0, "an answer was lost");
+    check_long_orders(&sandbox.stats());
 }
 
 #[test]
