@@ -10,7 +10,7 @@
 //! Absent on purpose: archives and backups, which are `actors` and `pipelines`; listing for callers of the API.
 
 mod connect;
-mod error;
+mod fault;
 pub mod head;
 mod location;
 pub mod spool;
@@ -26,7 +26,7 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
-pub use error::ObjectError;
+pub use fault::ObjectError;
 pub use location::{Allowed, Location, is_object};
 
 /// How the store is reached: section `[object_store]`.
