@@ -55,6 +55,17 @@ pub struct Inner {
     pub counters: Counters,
 }
 
+#[cfg(test)]
+impl Inner {
+    /// Only these rows.
+    pub(crate) fn of(rows: &[RowWrite]) -> std::sync::Arc<Inner> {
+        std::sync::Arc::new(Inner {
+            rows: rows.to_vec(),
+            ..Inner::default()
+        })
+    }
+}
+
 /// One batch's decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BatchResult {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::{BatchResult, Header, Inner};
-use crate::machine::{Personal, Record, RecordAt, To};
+use crate::machine::{Outgoing, Personal, Record, RecordAt, To};
 use crate::model::{ErrorKind, Fault, IdentNo, Position, ShardId, Unit, UnitKind};
 use crate::seal::{SealError, Sealer};
 
@@ -97,10 +97,10 @@ impl BatchResult {
         sealer: &dyn Sealer,
         mut number: impl FnMut(&To) -> u64,
     ) -> Result<Vec<u8>, SealError> {
-        let inner = to_bytes(&self.inner);
+        let inner = to_bytes_of(&self.inner, self.inner.bytes_about());
         let mut sealed = Vec::with_capacity(inner.len() + 64);
         sealer.seal_day(self.header.now, &inner, &mut sealed)?;
-        let mut body = Vec::with_capacity(self.outgoing.len() * 600);
+        let mut body = Vec::with_capacity(self.outgoing.iter().map(bytes_about).sum());
         let mut refs = Vec::with_capacity(self.outgoing.len());
         for outgoing in &self.outgoing {
             body.extend_from_slice(&outgoing.envelope);
@@ -117,11 +117,12 @@ impl BatchResult {
                 personal_len: len32(body.len() - before),
             });
         }
-        let head = to_bytes(&Head {
+        let head = Head {
             header: self.header.clone(),
             inner_len: len32(sealed.len()),
             outgoing: refs,
-        });
+        };
+        let head = to_bytes_of(&head, HEADER_BYTES + head.outgoing.len() * REF_BYTES);
         let mut frame = Vec::with_capacity(4 + head.len() + sealed.len() + body.len());
         frame.extend_from_slice(&len32(head.len()).to_le_bytes());
         frame.extend_from_slice(&head);
@@ -303,8 +304,36 @@ impl To {
     }
 }
 
-fn to_bytes<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_stdvec(value).expect("our own types always serialise")
+/// What sealing adds to a part, at most.
+const SEAL_BYTES: usize = 64;
+/// A header with a few slices.
+const HEADER_BYTES: usize = 512;
+/// An [`OutgoingRef`], at most.
+const REF_BYTES: usize = 40;
+/// What stands around the key and the value of a row.
+const ROW_BYTES: usize = 8;
+
+impl Inner {
+    /// Bytes that it takes, a little more rather than less: frames have megabytes, and a buffer that grows while it is
+    /// filled is copied again and again.
+    fn bytes_about(&self) -> usize {
+        let rows = self.rows.iter().map(|row| {
+            let value = row.value.as_ref().map_or(0, Bytes::len);
+            ROW_BYTES + row.key.len() + value
+        });
+        let counters = self.counters.keys().map(|name| name.len() + 12);
+        64 + rows.sum::<usize>() + self.delta.len() + counters.sum::<usize>()
+    }
+}
+
+fn bytes_about(outgoing: &Outgoing) -> usize {
+    let personal = outgoing.personal.as_ref();
+    outgoing.envelope.len() + personal.map_or(0, |(_, plain)| plain.len() + SEAL_BYTES)
+}
+
+fn to_bytes_of<T: Serialize>(value: &T, bytes_about: usize) -> Vec<u8> {
+    let room = Vec::with_capacity(bytes_about);
+    postcard::to_extend(value, room).expect("our own types always serialise")
 }
 
 fn len32(len: usize) -> u32 {

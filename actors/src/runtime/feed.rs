@@ -18,8 +18,11 @@ use crate::seal::Sealer;
 /// The one partition of the embedded result log.
 pub const RESULTS: PartitionId = PartitionId(0);
 
-/// Bytes read from a log at once. Enough for a full batch, little enough to keep in cache.
+/// Bytes read from a log at once, at most. Enough for a full batch, little enough to keep in cache.
 const READ_BYTES: usize = 4 << 20;
+
+/// What a raw record is taken for before one was read: what is read beyond the records asked for is read again.
+const RECORD_BYTES_GUESS: usize = 512;
 
 /// Decoded frames kept for the other units of the node, which read the same frames at about the same time.
 const FRAMES_CACHED: usize = 64;
@@ -187,11 +190,16 @@ impl Feeds {
 
     fn raw_slice(&self, slice: Slice, inputs: &mut Vec<Input>) -> Result<(), FeedError> {
         let mut at = slice.from;
+        let (mut records, mut bytes) = (1, RECORD_BYTES_GUESS);
         while at < slice.to {
-            let stored = self.raw.read(slice.partition, at, READ_BYTES)?;
+            let wanted = (slice.to.0 - at.0) as usize;
+            let about = (bytes / records).saturating_mul(wanted).min(READ_BYTES);
+            let stored = self.raw.read(slice.partition, at, about)?;
             if stored.is_empty() {
                 break;
             }
+            records += stored.len();
+            bytes += stored.iter().map(|it| it.record.payload.len()).sum::<usize>();
             for stored in stored {
                 if stored.offset >= slice.to {
                     break;

@@ -398,7 +398,8 @@ impl Runner {
             &*self.shared.sealer,
             numbering(sent_before, self.shared.partitions),
         )?;
-        self.overlay.push(result.header.batch, &result.inner.rows);
+        let inner = Arc::new(result.inner);
+        self.overlay.push(result.header.batch, inner.clone());
         let sent = self.core.state().sent.iter();
         Ok(Ready {
             frame: LogRecord {
@@ -407,7 +408,7 @@ impl Runner {
             },
             sends: !result.outgoing.is_empty(),
             header: result.header,
-            inner: Arc::new(result.inner),
+            inner,
             sent: sent.map(|(unit, number)| (*unit, *number)).collect(),
             consumed: self.core.state().consumed.clone(),
         })

@@ -152,7 +152,7 @@ impl Cluster {
                 frame.header.batch, last,
                 "{unit}: one epoch commits per range"
             );
-            rows.push(frame.header.batch, &frame.inner.rows);
+            rows.push(frame.header.batch, Arc::new(frame.inner.clone()));
         }
         Folded(rows)
     }
@@ -205,7 +205,7 @@ impl Cluster {
         let mut machine = made.machine;
         let mut rows = Overlay::default();
         for frame in self.accepted(unit) {
-            rows.push(frame.header.batch, &frame.inner.rows);
+            rows.push(frame.header.batch, Arc::new(frame.inner.clone()));
             machine.absorb(&frame.inner.delta).expect("deltas absorb");
         }
         let state = read_state(&rows.view(&below), unit)
@@ -241,7 +241,7 @@ impl Cluster {
         let result = decided.unwrap_or_else(|error| panic!("{unit}: {error}"));
         let mut number = numbering(before, self.partitions);
         let numbers = result.outgoing.iter().map(|out| number(&out.to)).collect();
-        let (batch, rows) = (result.header.batch, result.inner.rows.clone());
+        let (batch, inner) = (result.header.batch, Arc::new(result.inner.clone()));
         let changelog = self.changelogs.entry(unit).or_default();
         let landed = changelog.len();
         changelog.push(Entry::Frame(Box::new(result), numbers));
@@ -258,7 +258,7 @@ impl Cluster {
         }
         if at == Some(owner.next) {
             owner.next += 1;
-            owner.rows.push(batch, &rows);
+            owner.rows.push(batch, inner);
         } else {
             self.fenced += 1;
             owners.remove(index);

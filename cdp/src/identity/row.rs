@@ -358,6 +358,10 @@ pub fn resolve(rows: &dyn Rows, member: MemberNo) -> Result<Option<MemberNo>, Ro
 pub fn fragments_of(rows: &dyn Rows, member: &MemberRow) -> Result<Vec<IdentNo>, RowsError> {
     let mut fragments = member.identifiers.clone();
     for ident in &member.identifiers {
+        // A prefix costs several times what a key costs, and most identifiers have no order of their own.
+        if !state_of(rows, *ident)?.is_some_and(|state| state.has(Ident::ORDERS)) {
+            continue;
+        }
         rows.scan(ORDER_FRAGMENTS, &key32(ident.0), &mut |key, _| {
             if let Some((_, order)) = key.split_last_chunk() {
                 fragments.push(IdentNo(u32::from_be_bytes(*order)));

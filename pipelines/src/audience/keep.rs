@@ -414,7 +414,7 @@ impl Keeper {
         for members in members.chunks(CHUNK) {
             let mut read = Vec::with_capacity(members.len());
             for member in members {
-                read.extend(Read::of(snapshot, &self.schema, &views, *member)?);
+                read.extend(Read::of(snapshot, &self.schema, &tags, &views, *member)?);
             }
             let mut engine = self.inner.engine.lock();
             read.iter().for_each(|read| read.apply(&mut engine, &tags));

@@ -90,6 +90,7 @@ impl Read {
     pub fn of(
         rows: &dyn Rows,
         schema: &AttributeSchema,
+        codes: &TagCodes,
         views: &Views,
         member: MemberNo,
     ) -> Result<Option<Read>, RowsError> {
@@ -114,7 +115,10 @@ impl Read {
                 false => row::fragments_of(rows, &row)?,
             },
             attributes,
-            tags: tags(rows, member)?,
+            tags: match codes.is_empty() {
+                true => Vec::new(),
+                false => tags(rows, member)?,
+            },
         }))
     }
 

@@ -56,7 +56,7 @@ proptest! {
                             }
                         }
                     }
-                    overlay.push(batch, &writes);
+                    overlay.push(batch, crate::result::Inner::of(&writes));
                     decided.push_back((batch, writes));
                 }
                 Step::Commit => {
