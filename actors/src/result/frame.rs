@@ -158,6 +158,11 @@ impl Decoded {
         })
     }
 
+    /// Bytes that it holds in memory, about.
+    pub fn bytes(&self) -> usize {
+        self.inner.len() + self.body.len() + self.refs.len() * size_of::<OutgoingRef>()
+    }
+
     /// Opens the inner part. `None`: its day key has been destroyed.
     pub fn inner(&self, sealer: &dyn Sealer) -> Result<Option<Inner>, FrameError> {
         let Some(plain) = sealer.open_day(&self.inner)? else {

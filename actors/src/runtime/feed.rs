@@ -24,8 +24,10 @@ const READ_BYTES: usize = 4 << 20;
 /// What a raw record is taken for before one was read: what is read beyond the records asked for is read again.
 const RECORD_BYTES_GUESS: usize = 512;
 
-/// Decoded frames kept for the other units of the node, which read the same frames at about the same time.
+/// Decoded frames kept for the other units of the node, which read the same frames at about the same time: how many, and
+/// how many bytes of them (the newest one always). A frame of identity has some megabytes.
 const FRAMES_CACHED: usize = 64;
+const FRAMES_CACHED_BYTES: usize = 48 << 20;
 
 /// Why input cannot be read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -264,8 +266,12 @@ impl Feeds {
 
     fn remember(&self, frame: &Arc<Decoded>) {
         let mut frames = self.frames.lock();
-        if frames.len() == FRAMES_CACHED {
-            frames.pop_front();
+        let mut bytes = frame.bytes() + frames.iter().map(|it| it.bytes()).sum::<usize>();
+        while frames.len() >= FRAMES_CACHED || bytes > FRAMES_CACHED_BYTES {
+            let Some(oldest) = frames.pop_front() else {
+                break;
+            };
+            bytes -= oldest.bytes();
         }
         frames.push_back(frame.clone());
     }
