@@ -208,7 +208,9 @@ async fn who_was_erased_after_a_backup_does_not_come_back_with_it() {
     std::fs::remove_dir_all(at("again/keys")).unwrap();
     copy(&at("data/keys"), &at("again/keys"));
     // Not even by way of a platform that keeps no lake.
-    drop(start(&at("again"), None).await);
+    let without = start(&at("again"), None).await;
+    without.drain();
+    drop(without);
     let platform = start(&at("again"), Some(LakeOptions::default())).await;
     assert_eq!(gone(seen(&platform)), (all, all));
     assert!(!at("again/lake").join(RESTORED).exists());
