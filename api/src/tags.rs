@@ -65,6 +65,10 @@ fn compute(shared: &Shared, runtime: &Handle, taken: &Taken) -> Option<Result<St
         };
         match state {
             Ok(None) => begun = true,
+            Ok(Some(now)) if now.building.is_none() && now.broken_off => {
+                let what = "the history that its rules ask about was not read to the end: members keep what they had";
+                return Some(Err(what.to_owned()));
+            }
             Ok(Some(now)) if now.building.is_none() => break,
             Ok(Some(now)) => {
                 let (done, of) = now.progress.unwrap_or_default();

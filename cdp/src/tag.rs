@@ -9,6 +9,7 @@
 
 pub mod formula;
 mod plan;
+pub mod quantile;
 mod rfm;
 mod update;
 
@@ -210,6 +211,13 @@ impl TagDefinition {
         }
         if let Calculation::Rfm { rfm } = &self.calculation {
             rfm.check("calculation.rfm", &mut errors);
+            if rfm.quantiles.is_some() && !self.update.on_demand() {
+                errors.push(DefinitionError::new(
+                    "update",
+                    "update_form",
+                    "quantiles are taken of everybody at one time: use `scheduled` or `manual`",
+                ));
+            }
             if !matches!(self.value_type, ValueType::Enum | ValueType::Text) {
                 errors.push(DefinitionError::new(
                     "value_type",
@@ -221,6 +229,16 @@ impl TagDefinition {
         // Only sound cuts are spread out: their number is bounded.
         if !errors.is_empty() {
             return errors;
+        }
+        if let Calculation::Rfm { rfm } = &self.calculation
+            && rfm.quantiles.is_some()
+        {
+            for (at, class) in rfm.classes.iter().enumerate() {
+                if let Err(message) = self.check_value(&class.value.as_str().into()) {
+                    let place = format!("calculation.rfm.classes[{at}].value");
+                    errors.push(DefinitionError::new(place, "value_type", message));
+                }
+            }
         }
         let cases = self.cases();
         if cases.len() > CASES_MAX {

@@ -10,15 +10,17 @@
 mod backfill;
 pub mod book;
 pub mod changes;
+mod error;
 mod keep;
 pub mod lists;
 mod load;
 pub mod person;
 mod runs;
+mod tags;
 mod tail;
 pub mod tell;
+mod view;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
@@ -26,13 +28,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actors::history::{History, HistoryError};
-use actors::machine::RowsError;
-use actors::model::{
-    BrandId, BrandSet, ErrorKind, Fault, IdentNo, MemberNo, Offset, Retry, Scope, SegmentId, TagId,
-    Time, Token,
-};
-use actors::registry::RegistryError;
-use actors::runtime::feed::FeedError;
+use actors::model::{BrandSet, IdentNo, MemberNo, Offset, Scope, SegmentId, TagId, Time, Token};
+use actors::registry::ResourceKind;
 use actors::runtime::node::Lagging;
 use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady, Unseen};
 use cdp::rule::{Leaf, Measure, Plan};
@@ -42,12 +39,14 @@ use tokio::sync::watch;
 
 pub use backfill::BackfillState;
 use backfill::Backfills;
-use book::{Book, Kept, Labels, SEGMENT};
+use book::{Book, Kept, Labels, SEGMENT, TAG};
 use changes::Changes;
-use person::PersonError;
+pub use error::AudienceError;
+pub use tags::TagNow;
 pub use tail::Tail;
+use view::{VIEWS_MAX, sorted, within};
 
-use crate::platform::{Platform, PlatformError, StartError, zone};
+use crate::platform::{Platform, StartError, zone};
 
 /// How far the audience is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -93,127 +92,6 @@ pub enum Sees {
     Segments,
     /// Members hold their memberships, and timelines show the changes.
     Memberships,
-}
-
-/// Why a question cannot be answered.
-#[derive(Debug, thiserror::Error)]
-pub enum AudienceError {
-    /// It is being made from rows and history.
-    #[error("the audience is being loaded: {shards} of 256 shards are read")]
-    Loading {
-        /// Shards of which attributes are read.
-        shards: u16,
-    },
-    /// What the rule asks about the past is being read from history.
-    #[error("the history that this rule asks about is being read: {events} events so far")]
-    Building {
-        /// Events looked at.
-        events: u64,
-    },
-    /// A segment that the rule names is not computed.
-    #[error("segment {0} is not computed yet")]
-    SegmentBuilding(Box<str>),
-    /// A tag is not computed.
-    #[error("tag {0} is not computed yet")]
-    TagBuilding(TagId),
-    /// What somebody sees who may see these brands only is being read.
-    #[error("what this key may see is being read")]
-    ViewBuilding,
-    /// Too many different sets of brands ask.
-    #[error("{VIEWS_MAX} different sets of brands are asked for already")]
-    TooManyViews,
-    /// It is not kept by brand.
-    #[error(
-        "`{0}` is told by events of several brands, and rules that look inside it are counted for all brands only"
-    )]
-    Mixed(Box<str>),
-    /// There is no such segment at work.
-    #[error("segment {0} is not at work")]
-    NoSegment(SegmentId),
-    /// There is no such tag that is calculated.
-    #[error("tag {0} is not calculated: it is switched off, or given by hand")]
-    NoTag(TagId),
-    /// It is behind.
-    #[error(transparent)]
-    Lagging(#[from] Lagging),
-    /// Rows.
-    #[error(transparent)]
-    Rows(#[from] RowsError),
-    /// Events.
-    #[error(transparent)]
-    History(#[from] HistoryError),
-    /// The result log.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
-    /// The registry.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// The platform.
-    #[error(transparent)]
-    Platform(Box<PlatformError>),
-}
-
-impl From<PersonError> for AudienceError {
-    fn from(error: PersonError) -> AudienceError {
-        match error {
-            PersonError::Rows(error) => AudienceError::Rows(error),
-            PersonError::History(error) => AudienceError::History(error),
-        }
-    }
-}
-
-impl Fault for AudienceError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            AudienceError::Loading { .. }
-            | AudienceError::Building { .. }
-            | AudienceError::ViewBuilding
-            | AudienceError::SegmentBuilding(_)
-            | AudienceError::TagBuilding(_) => ErrorKind::Unavailable,
-            AudienceError::TooManyViews => ErrorKind::Busy,
-            AudienceError::Mixed(_) => ErrorKind::Invalid,
-            AudienceError::NoSegment(_) => ErrorKind::NotFound,
-            AudienceError::NoTag(_) => ErrorKind::Conflict,
-            AudienceError::Lagging(error) => error.kind(),
-            AudienceError::Rows(error) => error.kind(),
-            AudienceError::History(error) => error.kind(),
-            AudienceError::Feed(error) => error.kind(),
-            AudienceError::Registry(error) => error.kind(),
-            AudienceError::Platform(error) => error.kind(),
-        }
-    }
-    fn code(&self) -> &'static str {
-        match self {
-            AudienceError::Loading { .. } => "audience_loading",
-            AudienceError::Building { .. } => "history_building",
-            AudienceError::SegmentBuilding(_) => "segment_building",
-            AudienceError::TagBuilding(_) => "tag_building",
-            AudienceError::ViewBuilding => "view_building",
-            AudienceError::TooManyViews => "views_full",
-            AudienceError::Mixed(_) => "facts_mixed",
-            AudienceError::NoSegment(_) => "segment_not_at_work",
-            AudienceError::NoTag(_) => "tag_not_at_work",
-            AudienceError::Lagging(error) => error.code(),
-            AudienceError::Rows(error) => error.code(),
-            AudienceError::History(error) => error.code(),
-            AudienceError::Feed(error) => error.code(),
-            AudienceError::Registry(error) => error.code(),
-            AudienceError::Platform(error) => error.code(),
-        }
-    }
-    fn retry(&self) -> Retry {
-        match self {
-            AudienceError::Loading { .. }
-            | AudienceError::Building { .. }
-            | AudienceError::ViewBuilding
-            | AudienceError::SegmentBuilding(_)
-            | AudienceError::TagBuilding(_) => Retry::After(1),
-            AudienceError::Registry(error) => error.retry(),
-            AudienceError::Platform(error) => error.retry(),
-            AudienceError::History(error) => error.retry(),
-            _ => Retry::Never,
-        }
-    }
 }
 
 /// A running audience. Dropping it ends its thread.
@@ -294,19 +172,6 @@ pub struct SegmentNow {
     pub at: Time,
 }
 
-/// What a calculated tag is like now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TagNow {
-    /// The version of the definition in force since the last start of the process.
-    pub version: Option<u32>,
-    /// The version of a definition that is being computed.
-    pub building: Option<u32>,
-    /// How far that is: values that are computed, of how many.
-    pub progress: Option<(u64, u64)>,
-    /// It waits for the history of what its rules ask.
-    pub history: bool,
-}
-
 /// Figures of the audience.
 #[derive(Debug, Clone)]
 pub struct Figures {
@@ -325,9 +190,6 @@ pub struct Figures {
     /// Histories being read.
     pub backfills: Vec<BackfillState>,
 }
-
-/// Different sets of brands for which it is kept what they see: each takes a bit per member, and what differs.
-const VIEWS_MAX: usize = 32;
 
 /// Threads of one question, and of loading.
 const THREADS_MAX: usize = 8;
@@ -567,46 +429,6 @@ impl Audience {
         now.ok_or(AudienceError::NoSegment(segment))
     }
 
-    /// What a calculated tag is like now.
-    pub fn tag(&self, tag: TagId) -> Result<TagNow, AudienceError> {
-        self.ready()?;
-        let book = self.inner.book.lock();
-        let kept = book.calculated.get(&tag).ok_or(AudienceError::NoTag(tag))?;
-        let engine = self.inner.engine.lock();
-        let (version, building) = engine.tag_versions(&kept.code).unwrap_or_default();
-        let missing = engine.measure_wanted(&kept.plan.plan);
-        Ok(TagNow {
-            version,
-            building,
-            progress: engine.tag_progress(&kept.code),
-            history: building.is_some() && !missing.is_empty(),
-        })
-    }
-
-    /// Computes a calculated tag now, whenever its time would come.
-    pub fn tag_compute(&self, tag: TagId) -> Result<(), AudienceError> {
-        self.ready()?;
-        let wanted = {
-            let book = self.inner.book.lock();
-            let kept = book.calculated.get(&tag).ok_or(AudienceError::NoTag(tag))?;
-            let mut engine = self.inner.engine.lock();
-            let on_demand = kept.update.on_demand();
-            engine.tag_put(&kept.code, kept.version, Some(kept.plan.clone()), on_demand);
-            engine.measure_wanted(&kept.plan.plan)
-        };
-        self.inner.want(wanted);
-        self.inner.settled.store(false, Ordering::Relaxed);
-        self.inner.changes.wake();
-        Ok(())
-    }
-
-    /// Gives up a computation of a tag; what members have stays. Answers whether there was one.
-    pub fn tag_cancel(&self, tag: TagId) -> bool {
-        let book = self.inner.book.lock();
-        let kept = book.calculated.get(&tag);
-        kept.is_some_and(|kept| self.inner.engine.lock().tag_cancel(&kept.code))
-    }
-
     /// A segment that is kept, with its plan.
     pub fn kept(&self, segment: SegmentId) -> Option<Kept> {
         self.inner.book.lock().segments.get(&segment).cloned()
@@ -788,22 +610,6 @@ impl Audience {
     }
 }
 
-/// A rule for somebody who may see some brands only.
-fn within<'a>(plan: &'a Plan, brands: &BrandSet) -> Cow<'a, Plan> {
-    match brands {
-        BrandSet::All => Cow::Borrowed(plan),
-        BrandSet::Only(brands) => Cow::Owned(plan.within(&sorted(brands))),
-    }
-}
-
-/// The same for equal sets of brands.
-fn sorted(brands: &[BrandId]) -> Vec<BrandId> {
-    let mut brands = brands.to_vec();
-    brands.sort_unstable();
-    brands.dedup();
-    brands
-}
-
 impl Drop for Audience {
     fn drop(&mut self) {
         self.stop();
@@ -833,54 +639,6 @@ impl Inner {
             std::thread::park_timeout(LOOK);
         }
         Ok(())
-    }
-
-    /// Begins to keep what somebody sees who may see these brands only; everybody is read once, on a thread of its own.
-    /// Answers whether there is room for it; for owners of rules (`bounded` is false) there always is.
-    fn want_view(self: &Arc<Self>, brands: &[BrandId], bounded: bool) -> bool {
-        {
-            let mut engine = self.engine.lock();
-            if !engine.view_begin(brands) {
-                return true;
-            }
-            if bounded && engine.views().len() > VIEWS_MAX {
-                engine.view_give_up(brands);
-                return false;
-            }
-        }
-        self.changes.note_orders();
-        let (inner, brands) = (self.clone(), brands.to_vec());
-        let begun = std::thread::Builder::new().name("view".into()).spawn({
-            let brands = brands.clone();
-            move || inner.read_view(&brands)
-        });
-        if let Err(error) = begun {
-            tracing::error!(%error, "no thread to read what a brand sees");
-            self.engine.lock().view_give_up(&brands);
-        }
-        true
-    }
-
-    fn read_view(&self, brands: &[BrandId]) {
-        actors::runtime::worker::stand_back();
-        let read = || -> Result<bool, AudienceError> {
-            // Younger than the view: what changes from now on is told by the audience's own thread.
-            let rows = self.platform.snapshot()?;
-            let schema = book::schema_of(&rows)?;
-            let on = || !self.stop.load(Ordering::Relaxed);
-            Ok(load::load_view(&rows, &schema, brands, &self.engine, &on)?)
-        };
-        let done = read();
-        let mut engine = self.engine.lock();
-        match done {
-            Ok(true) => engine.view_finish(brands),
-            Ok(false) => engine.view_give_up(brands),
-            Err(error) => {
-                tracing::error!(%error, "what a brand sees could not be read");
-                metrics::counter!("tributary_audience_failures").increment(1);
-                engine.view_give_up(brands);
-            }
-        }
     }
 
     /// Reads the history of measures that nobody has read, on a thread of its own.
@@ -937,32 +695,35 @@ impl Inner {
             let mut wanted = plan.measures().into_iter();
             wanted.any(|it| measures.iter().any(|measure| measure.key() == it.key()))
         };
-        let waiting: Vec<(SegmentId, u32)> = {
+        let waiting: Vec<(ResourceKind, i64, u32)> = {
             let book = self.book.lock();
             let mut engine = self.engine.lock();
             for measure in measures {
                 engine.measure_give_up(measure.key());
             }
+            let mut tags = Vec::new();
             for kept in book.calculated.values() {
-                if given_up(&kept.plan.plan) {
-                    // Until its definition is edited or somebody has it computed: what members have stays.
-                    engine.tag_cancel(&kept.code);
+                // Until it is rebuilt, its definition is edited or somebody has it computed: what members have stays.
+                if given_up(&kept.plan.plan) && engine.tag_cancel(&kept.code) {
+                    tags.push((TAG, kept.id.0.into(), kept.version));
                 }
             }
             let waiting = book.segments.values().filter(|kept| {
                 let versions = engine.segment_versions(&kept.id.to_string());
                 versions.is_some_and(|(_, next)| next.is_some()) && given_up(&kept.plan)
             });
-            waiting.map(|kept| (kept.id, kept.version)).collect()
+            waiting
+                .map(|kept| (SEGMENT, kept.id.0.into(), kept.version))
+                .chain(tags)
+                .collect()
         };
-        for (segment, version) in waiting {
+        for (kind, id, version) in waiting {
             let registry = self.platform.registry();
             let scope = Scope::installation();
-            let (id, version) = (segment.0.into(), version.into());
-            let told = registry.resource_cancelled(&scope, SEGMENT, id, version, true);
+            let told = registry.resource_cancelled(&scope, kind, id, version.into(), true);
             if let Err(error) = self.runtime.block_on(told) {
                 // The thread asks for history again: the worst is that it has to be broken off twice.
-                tracing::error!(%error, %segment, "that a segment is cancelled could not be kept");
+                tracing::error!(%error, id, kind = kind.name, "that it is cancelled could not be kept");
             }
         }
         self.look.store(true, Ordering::Release);

@@ -288,6 +288,70 @@ fn a_kill_loses_and_repeats_nothing() {
 }
 
 #[test]
+fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
+    let (sandbox, key) = start();
+    let mut events: Vec<Value> = (1..=10)
+        .map(|user| {
+            let at = format!("2026-11-{:02}T11:00:00+08:00", 10 + user);
+            paid(user, &format!("u{user}"), &at, user * 100)
+        })
+        .collect();
+    events.push(identify(11, "nobody", json!({"city": "上海"})));
+    let token = sdk(&sandbox, &key, json!(events));
+    let rfm = json!({"events": ["paid"], "amount": "amount", "quantiles": 5});
+    let body = |rfm: &Value, update: Value| json!({"value_type": "text", "update": update, "calculation": {"type": "rfm", "rfm": rfm}});
+    let mut live = body(&rfm, json!("real_time"));
+    live["name"] = json!("live");
+    live["code"] = json!("live");
+    let refused = sandbox.http().json("POST", "/api/v1/tags", &live);
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (422, "tag_invalid")
+    );
+    let mut asked = body(&rfm, json!("manual"));
+    asked["name"] = json!("rfm");
+    asked["code"] = json!("rfm");
+    sandbox.http().post_ok("/api/v1/tags", &asked);
+    let compute = || {
+        let job = sandbox
+            .http()
+            .post_ok("/api/v1/tags/rfm/compute", &json!({}));
+        let path = format!("/api/v1/jobs/{}", job.value()["id"]);
+        wait::until("the tag", || {
+            let job = sandbox.http().read(&path);
+            assert_ne!(job["state"], "failed", "{job}");
+            (job["state"] == "done").then_some(())
+        });
+    };
+    compute();
+    let group = |r: u32| json!([format!("{r}1{r}"), 2]);
+    assert_eq!(
+        spread(&sandbox, "rfm", &token),
+        json!([group(1), group(2), group(3), group(4), group(5)])
+    );
+    let cuts = sandbox.http().read("/api/v1/tags/rfm/cuts");
+    assert_eq!(cuts["cuts"]["members"], 10);
+    assert_eq!(
+        cuts["cuts"]["monetary"],
+        json!([200, 400, 600, 800]),
+        "{cuts}"
+    );
+    assert_eq!(
+        cuts["cuts"]["last_order"][0], "2026-11-12T03:00:00.000Z",
+        "{cuts}"
+    );
+    // What comes moves nobody until it is computed again.
+    let token = sdk(
+        &sandbox,
+        &key,
+        json!([paid(12, "u1", "2026-11-22T11:30:00+08:00", 5_000)]),
+    );
+    assert_eq!(spread(&sandbox, "rfm", &token)[0], group(1));
+    compute();
+    assert_eq!(held(&sandbox, "u1", "rfm", &token).0, "555");
+}
+
+#[test]
 fn rfm_classes_have_names() {
     let (sandbox, key) = noon("tags");
     let token = sdk(

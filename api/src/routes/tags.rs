@@ -81,7 +81,9 @@ impl Resource for Tag {
                 Err(error) => wrong.extend(error.into_details()),
             }
         }
-        if let Calculation::Formula { .. } = draft.body.calculation {
+        let quantiles = matches!(&draft.body.calculation,
+            Calculation::Rfm { rfm } if rfm.quantiles.is_some());
+        if quantiles || matches!(draft.body.calculation, Calculation::Formula { .. }) {
             match TagPlan::new(&draft.body, &names, context.shared.platform().zone()) {
                 Ok(plan) => {
                     let owned = names::owned("calculation", draft.common.brand, &plan.plan);

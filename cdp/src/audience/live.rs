@@ -89,6 +89,8 @@ pub(super) struct Live {
     pub tag: Option<Arc<str>>,
     /// Computed when somebody asks, and left alone otherwise.
     pub on_demand: bool,
+    /// What was to be computed last was given up.
+    pub broken_off: bool,
     /// In force. `None`: the first edition is still being computed.
     pub edition: Option<Edition>,
     /// Its members are those of before a restart: they serve until an edition is computed.
@@ -110,6 +112,7 @@ impl Live {
             id: id.into(),
             tag: None,
             on_demand: false,
+            broken_off: false,
             edition: None,
             restored: false,
             next: None,

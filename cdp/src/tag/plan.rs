@@ -9,6 +9,7 @@ use actors::model::BrandId;
 use jiff::tz::TimeZone;
 
 use super::formula::Formula;
+use super::quantile::Quantiles;
 use super::{Calculation, TagDefinition, ValueType};
 use crate::profile::{Value, coerce};
 use crate::rule::{Names, Node, Plan, Rule, RuleError, check};
@@ -24,6 +25,8 @@ pub struct TagPlan {
     pub multi: bool,
     /// The value is computed instead of chosen.
     pub formula: Option<Formula>,
+    /// The value is where a member is among others.
+    pub quantiles: Option<Quantiles>,
 }
 
 /// A value and the rule by which members have it.
@@ -86,6 +89,17 @@ impl TagPlan {
                 Err(wrong) => errors.extend(wrong),
             }
         }
+        let mut quantiles = None;
+        if let Calculation::Rfm { rfm } = &definition.calculation
+            && let Some(groups) = rfm.quantiles
+        {
+            let mut adds =
+                |plan: &mut Plan, part: &Plan, place: &str| add(plan, part, &mut known, place);
+            match Quantiles::new(rfm, groups, names, &mut plan, &mut adds) {
+                Ok(read) => quantiles = Some(read),
+                Err(wrong) => errors.extend(wrong),
+            }
+        }
         if !errors.is_empty() {
             return Err(errors);
         }
@@ -94,6 +108,7 @@ impl TagPlan {
             cases,
             multi: definition.value_type == ValueType::Multi,
             formula,
+            quantiles,
         })
     }
 }

@@ -23,11 +23,20 @@ pub struct Rfm {
     /// Orders of the last so many days count.
     #[serde(default = "window_days")]
     pub window_days: u32,
+    /// In place of the three lists below: as many groups, of equal size among all who bought, by the time of the last order,
+    /// the number of orders and the sum of amounts. Cuts are taken whenever the tag is computed: on a schedule or when
+    /// somebody asks. Equal figures have equal scores.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 2, maximum = 5)]
+    pub quantiles: Option<usize>,
     /// Days since the last order, ascending: bought within the first gives the highest score.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub recency_days: Vec<u32>,
     /// Numbers of orders, ascending: each one reached gives a score more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub frequency: Vec<u32>,
     /// Sums of amounts, ascending: each one reached gives a score more.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<f64>)]
     pub monetary: Vec<Number>,
     /// Names for scores, the first that fits; without them the value is the three scores, e.g. `543`.
@@ -82,6 +91,15 @@ impl Rfm {
             ("frequency", &frequency),
             ("monetary", &amounts),
         ] {
+            if let Some(groups) = self.quantiles {
+                if !cuts.is_empty() {
+                    wrong(field, "leave it out: `quantiles` takes the cuts");
+                }
+                if !(2..=CUTS_MAX + 1).contains(&groups) && field == "frequency" {
+                    wrong("quantiles", "two to five groups");
+                }
+                continue;
+            }
             let rises = cuts.windows(2).all(|pair| pair[0] < pair[1]);
             let positive = cuts.iter().all(|cut| *cut > 0.0);
             if cuts.is_empty() || cuts.len() > CUTS_MAX || !rises || !positive {
@@ -102,8 +120,22 @@ impl Rfm {
         }
     }
 
-    /// A case per class, or per combination of scores.
+    /// What quantiles are taken of, of members with an order in the window: the last order, orders, amounts.
+    pub(super) fn figures(&self) -> [Json; 3] {
+        let window = format!("{}d", self.window_days);
+        let events = &self.events;
+        [
+            json!({"event": events, "agg": "max", "field": "@time", "op": "gte", "value": "1970-01-01T00:00:00Z", "within": window}),
+            json!({"event": events, "op": "gte", "value": 1, "within": window}),
+            json!({"event": events, "agg": "sum", "field": self.amount, "op": "gte", "value": 0, "within": window}),
+        ]
+    }
+
+    /// A case per class, or per combination of scores. None for quantiles: values depend on where others are.
     pub(super) fn cases(&self) -> Vec<Case> {
+        if self.quantiles.is_some() {
+            return Vec::new();
+        }
         let [rs, fs, ms] = [
             self.recency_days.len() + 1,
             self.frequency.len() + 1,

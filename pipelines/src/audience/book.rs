@@ -76,6 +76,8 @@ pub struct KeptTag {
     pub written: Time,
     /// Nothing of this version was announced to the end yet.
     pub building: bool,
+    /// Computing this version was broken off: nobody asks for its history, and members keep what they have.
+    pub cancelled: bool,
 }
 
 /// What people call a tag or a segment.
@@ -291,6 +293,7 @@ fn kept_tag(item: &Item, names: &RuleNames, zone: &TimeZone, old: &Book) -> TagS
         update: definition.update,
         written: item.updated,
         building: item.building(),
+        cancelled: item.cancelled(),
     }))
 }
 

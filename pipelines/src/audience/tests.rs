@@ -324,6 +324,17 @@ fn item(name: &str, rule: &str) -> NewItem {
     }
 }
 
+fn tag_item(brand: u32, code: &str, rule: &str) -> NewItem {
+    NewItem {
+        brand: BrandId(brand),
+        code: code.into(),
+        body: format!(
+            r#"{{"value_type":"text","calculation":{{"type":"rule","cases":[{{"value":"yes","rule":{rule}}}]}}}}"#
+        ),
+        ..item(code, rule)
+    }
+}
+
 const SHANGHAI: &str = r#"{"attr":"city","op":"eq","value":"上海"}"#;
 const BUYERS: &str = r#"{"event":"paid","agg":"count","op":"gte","value":2,"within":"7d"}"#;
 const QUIET: &str = r#"{"event":"paid","agg":"count","op":"lt","value":1,"within":"24h"}"#;
@@ -646,6 +657,57 @@ async fn a_cancelled_rule_leaves_the_old_one_at_work_until_it_is_rebuilt() {
         (world.members(segment), world.held(segment)),
         (vec![b], vec![b])
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_was_broken_off_stays_as_it_is_until_it_is_rebuilt() {
+    let mut world = World::new().await;
+    let people = ["user_id:a", "user_id:b"];
+    world.identify(&["user_id:a"], r#"{"city":"上海"}"#).await;
+    world.identify(&["user_id:b"], r#"{"city":"北京"}"#).await;
+    let tag = world.tag_of(0, "t", SHANGHAI).await;
+    let state = async |world: &World| {
+        let registry = world.platform().registry();
+        let scope = Scope::installation();
+        let item = registry.resource_get(&scope, TAG, tag).await.unwrap();
+        (item.serving, item.building(), item.cancelled())
+    };
+    while state(&world).await != (1, false, false) {
+        tokio::task::yield_now().await;
+    }
+    world.settled().await;
+    assert_eq!(world.tagged(tag, &people), ["user_id:a"]);
+    world.shut.store(true, Ordering::Release);
+    let scope = Scope::installation();
+    let registry = world.platform().registry();
+    let change = ItemChange::Whole(tag_item(0, "t", NEVER));
+    let edited = registry.resource_update(author(&scope), TAG, tag, None, &change);
+    edited.await.unwrap();
+    world.audience().look();
+    while state(&world).await != (1, false, true) {
+        let audience = world.audience();
+        for backfill in audience.figures().backfills {
+            audience.cancel(backfill.id);
+        }
+        tokio::task::yield_now().await;
+    }
+    // A restart begins nothing by itself, and keeps nobody waiting; members keep what they had.
+    world.settled().await;
+    assert_eq!(world.tagged(tag, &people), ["user_id:a"]);
+    world.restart(true).await;
+    world.settled().await;
+    assert_eq!(state(&world).await, (1, false, true));
+    assert!(world.audience().figures().backfills.is_empty());
+    assert_eq!(world.tagged(tag, &people), ["user_id:a"]);
+    world.track(&["user_id:a"], "paid", NOON, "{}").await;
+    world.shut.store(false, Ordering::Release);
+    let rebuilt = world.audience().tag_rebuild(&scope, TagId(tag as u32));
+    rebuilt.await.unwrap();
+    while state(&world).await != (2, false, false) {
+        tokio::task::yield_now().await;
+    }
+    world.settled().await;
+    assert_eq!(world.tagged(tag, &people), ["user_id:b"]);
 }
 
 /// Breaks off whatever is being read and waits until the segment says so.
@@ -982,14 +1044,7 @@ impl World {
 
     /// A tag by rule: one value for everybody who satisfies it.
     async fn tag_of(&self, brand: u32, code: &str, rule: &str) -> i64 {
-        let new = NewItem {
-            brand: BrandId(brand),
-            code: code.into(),
-            body: format!(
-                r#"{{"value_type":"text","calculation":{{"type":"rule","cases":[{{"value":"yes","rule":{rule}}}]}}}}"#
-            ),
-            ..item(code, rule)
-        };
+        let new = tag_item(brand, code, rule);
         let scope = Scope::installation();
         let made = self.platform().registry();
         let item = made.resource_create(author(&scope), TAG, &new).await;

@@ -1,21 +1,49 @@
 //! Computing a tag when somebody asks.
 
+use actors::model::TagId;
 use actors::registry::Act;
+use axum::Json;
 use axum::extract::State;
 use cdp::tag::{TagDefinition, Update};
-use serde_json::json;
+use pipelines::dictionary::TAG;
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::Tag;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission, Routes, Segment, Written, doc};
 use crate::jobs::JobView;
-use crate::resource::load;
+use crate::resource::{Answer, answer, load};
 use crate::tags::{Detail, KIND};
 
 /// The routes of this topic.
 pub fn routes() -> Routes {
-    crate::http::routes().post(
+    let tags = crate::http::routes().post(
+        "/api/v1/tags/{id}/rebuild",
+        Permission::TagsWrite,
+        rebuild,
+        doc("Tags", "Compute a tag whose computing was broken off")
+            .more(
+                "A tag is `cancelled` once reading the history that its rules ask about was stopped: members keep what they \
+                 had. A tag that lacks nothing stays as it is; one that is computed on a schedule or when somebody asks waits \
+                 for that.",
+            )
+            .answers::<Answer<TagDefinition>>(),
+    );
+    let tags = tags.get(
+        "/api/v1/tags/{id}/cuts",
+        Permission::TagsRead,
+        cuts,
+        doc("Tags", "What the last run of an RFM tag by quantiles was cut at")
+            .more(
+                "The greatest time of the last order, number of orders and sum of amounts of each group but the last; a member \
+                 with more is in a higher group. Of the last run since the server was started.",
+            )
+            .answers::<CutsAnswer>(),
+    );
+    tags.post(
         "/api/v1/tags/{id}/compute",
         Permission::TagsWrite,
         compute,
@@ -27,6 +55,43 @@ pub fn routes() -> Routes {
             )
             .answers::<Written<JobView>>(),
     )
+}
+
+/// What the scores of an RFM tag by quantiles were cut at.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CutsAnswer {
+    /// `last_order`, `frequency`, `monetary`: ascending; `members` with an order in the window; `at`: when they were taken.
+    /// Nothing before the first run since the start.
+    #[schema(value_type = Option<Object>)]
+    pub cuts: Option<Value>,
+}
+
+async fn cuts(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(code): Segment<String>,
+) -> Result<Json<CutsAnswer>, ApiError> {
+    let item = load::<Tag>(&shared, &caller, &code).await?;
+    let tag = TagId(u32::try_from(item.id).unwrap_or(u32::MAX));
+    let cuts = shared.ask(move |audience| audience.tag_cuts(tag)).await?;
+    Ok(Json(CutsAnswer {
+        cuts: cuts.map(|cuts| cuts.to_json()),
+    }))
+}
+
+async fn rebuild(
+    State(shared): State<Shared>,
+    caller: Caller,
+    Segment(code): Segment<String>,
+) -> Result<Json<Answer<TagDefinition>>, ApiError> {
+    let item = load::<Tag>(&shared, &caller, &code).await?;
+    let registry = shared.registry();
+    registry
+        .resource_cancelled(&caller.scope, TAG, item.id, item.body_version, false)
+        .await?;
+    shared.audience().look();
+    let item = load::<Tag>(&shared, &caller, &code).await?;
+    Ok(Json(answer::<Tag>(&item)?))
 }
 
 async fn compute(
@@ -52,6 +117,12 @@ async fn compute(
     if let Some(message) = refusal {
         return Err(ApiError::new("tag_not_computed", message));
     }
+    // What was broken off is asked for again.
+    let registry = shared.registry();
+    let scope = &caller.scope;
+    registry
+        .resource_cancelled(scope, TAG, item.id, item.body_version, false)
+        .await?;
     let detail = json!(Detail {
         tag: u32::try_from(item.id).unwrap_or(u32::MAX),
     });

@@ -11,7 +11,7 @@ use super::super::kernel;
 use super::super::query::{Query, Scratch, over_blocks};
 use super::super::view::View;
 use super::Engine;
-use super::prepare::{NotReady, Prepared};
+use super::prepare::{Clause, NotReady, Prepared};
 use crate::profile::Value;
 use crate::rule::{Leaf, Node, Plan};
 
@@ -286,8 +286,7 @@ impl Engine {
         let of = self.ready(&asked, now)?;
         let prepared = self.ready(plan, now)?;
         let column = match self.clause(leaf, of.derived[0]) {
-            super::prepare::Clause::Column(column, ..)
-            | super::prepare::Clause::Apart(column, ..) => column,
+            Clause::Column(column, ..) | Clause::Apart(column, ..) => column,
             _ => &self.empty,
         };
         let query = self.ordered(plan, &prepared);
@@ -312,6 +311,22 @@ impl Engine {
             sort_values(&mut answer.values, limit);
         }
         Ok(answer)
+    }
+
+    /// How all values of a clause are spread among those of a plan.
+    pub(super) fn spread_of(
+        &self,
+        plan: &Plan,
+        prepared: &Prepared,
+        clause: &Clause<'_>,
+    ) -> Distribution {
+        let query = self.ordered(plan, prepared);
+        match clause {
+            Clause::Column(column, ..) => {
+                self.spread(&query, column, None).answer(column, usize::MAX)
+            }
+            Clause::Apart(..) | Clause::Set(_) | Clause::Nobody => Distribution::default(),
+        }
     }
 
     /// Values of a column among those of a query; `only`: who are in a set, or who are not.

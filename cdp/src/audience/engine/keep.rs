@@ -204,6 +204,10 @@ impl Engine {
 
     /// Puts a computed edition in force.
     fn swap(&mut self, id: &str, version: u32, rules: Rules, prepared: &Prepared) {
+        let rules = match &rules {
+            Rules::Tag(tag) => Rules::Tag(self.tag_cut(tag, prepared)),
+            Rules::Segment(_) => rules,
+        };
         let plan = rules.plan();
         let leaves = plan.leaves.iter().zip(&prepared.derived);
         let mut inputs: Vec<Input> = leaves

@@ -3,6 +3,7 @@
 //! The engine is the authority for such a column: what members hold follows it through the log, and what comes back of it
 //! is ignored. A member has the value of the first case that holds, or, of a tag with several values, those of all.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use actors::model::MemberNo;
@@ -17,7 +18,8 @@ use super::Engine;
 use super::prepare::{Clause, Prepared};
 use crate::profile::Value;
 use crate::rule::{Leaf, Node, Plan};
-use crate::tag::formula::{Formula, Reads};
+use crate::tag::formula::Reads;
+use crate::tag::quantile::{Cuts, count};
 use crate::tag::{PlannedCase, TagPlan};
 
 /// A member and the value that it is to have from now on.
@@ -40,6 +42,7 @@ impl Engine {
             .or_insert_with(|| Live::new(&id));
         live.tag.get_or_insert_with(|| code.into());
         live.on_demand = on_demand;
+        live.broken_off = false;
         live.next = plan.map(|plan| (version, Rules::Tag(plan)));
         if on_demand && let Some(edition) = &mut live.edition {
             edition.inputs.clear();
@@ -76,7 +79,16 @@ impl Engine {
     /// Gives up an edition that is being computed; answers whether there was one.
     pub fn tag_cancel(&mut self, code: &str) -> bool {
         let live = self.segments.by_id.get_mut(&tag_id(code));
-        live.is_some_and(|live| live.next.take().is_some())
+        live.is_some_and(|live| {
+            live.broken_off |= live.next.is_some();
+            live.next.take().is_some()
+        })
+    }
+
+    /// Whether what was to be computed last was given up.
+    pub fn tag_broken_off(&self, code: &str) -> bool {
+        let live = self.segments.by_id.get(&tag_id(code));
+        live.is_some_and(|live| live.broken_off)
     }
 
     /// How far an edition that is being computed is: values of members that are computed, of how many. `None`: none is.
@@ -158,6 +170,7 @@ impl Engine {
             cases: Vec::new(),
             multi: false,
             formula: None,
+            quantiles: None,
         };
         let prepared = Prepared {
             derived: Vec::new(),
@@ -212,6 +225,15 @@ impl Engine {
         let mut given = Vec::new();
         for &ordinal in who {
             known.fill(None);
+            if let Some(quantiles) = &tag.quantiles {
+                let value = quantiles.value(&mut |leaf| clauses[leaf].value(ordinal));
+                given.extend(news(
+                    column,
+                    ordinal,
+                    value.filter(|_| universe.has(ordinal)),
+                ));
+                continue;
+            }
             if let Some(formula) = &tag.formula {
                 let mut one = One::new(plan, &clauses, ordinal, &mut known);
                 let value = formula.value(&mut one).filter(|_| universe.has(ordinal));
@@ -235,8 +257,8 @@ impl Engine {
     /// Members whose value is another one.
     fn values_of_all(&self, id: &str, tag: &TagPlan, prepared: &Prepared) -> Vec<Given> {
         let column = self.tag_column(id);
-        if let Some(formula) = &tag.formula {
-            return self.formula_of_all(tag, formula, prepared, column);
+        if tag.formula.is_some() || tag.quantiles.is_some() {
+            return self.figures_of_all(tag, prepared, column);
         }
         let leaves: Vec<Query<'_>> = (0..tag.plan.leaves.len())
             .map(|leaf| self.leaf(&tag.plan, prepared, leaf))
@@ -275,14 +297,45 @@ impl Engine {
         }
     }
 
-    /// Members whose value of a formula is another one.
-    fn formula_of_all(
-        &self,
-        tag: &TagPlan,
-        formula: &Formula,
-        prepared: &Prepared,
-        column: &Column,
-    ) -> Vec<Given> {
+    /// The cuts of the last run of a tag by quantiles, since the start of the process.
+    pub fn tag_cuts(&self, code: &str) -> Option<Cuts> {
+        let live = self.segments.by_id.get(&tag_id(code))?;
+        match &live.edition.as_ref()?.rules {
+            Rules::Tag(tag) => tag.quantiles.as_ref()?.cuts.clone(),
+            Rules::Segment(_) => None,
+        }
+    }
+
+    /// A tag by quantiles with the cuts of now; others as they are.
+    pub(super) fn tag_cut(&self, tag: &Arc<TagPlan>, prepared: &Prepared) -> Arc<TagPlan> {
+        let Some(quantiles) = &tag.quantiles else {
+            return tag.clone();
+        };
+        let counted = quantiles.leaves.map(|leaf| {
+            let mut counted = BTreeMap::new();
+            // Those with an order in the window: others have a count and a sum as well, of 0.
+            let bought = Plan::of_leaf(tag.plan.leaves[quantiles.leaves[1]].clone());
+            let of = Prepared {
+                derived: vec![prepared.derived[quantiles.leaves[1]]],
+            };
+            let clause = self.clause(&tag.plan.leaves[leaf], prepared.derived[leaf]);
+            let spread = self.spread_of(&bought, &of, &clause);
+            for (value, members) in spread.values {
+                count(&mut counted, &value, members);
+            }
+            if let Clause::Column(.., Some(default)) = clause {
+                count(&mut counted, default, spread.absent);
+            }
+            counted
+        });
+        Arc::new(TagPlan {
+            quantiles: Some(quantiles.cut(counted, self.now)),
+            ..TagPlan::clone(tag)
+        })
+    }
+
+    /// Members whose value of a formula, or by quantiles, is another one.
+    fn figures_of_all(&self, tag: &TagPlan, prepared: &Prepared, column: &Column) -> Vec<Given> {
         let plan = &tag.plan;
         let clauses: Vec<Clause<'_>> = (plan.leaves.iter().zip(&prepared.derived))
             .map(|(leaf, derived)| self.clause(leaf, *derived))
@@ -296,7 +349,15 @@ impl Engine {
                 each_bit(within, |place| {
                     let ordinal = join(block, place);
                     known.fill(None);
-                    let value = formula.value(&mut One::new(plan, &clauses, ordinal, &mut known));
+                    let value = match (&tag.formula, &tag.quantiles) {
+                        (Some(formula), _) => {
+                            formula.value(&mut One::new(plan, &clauses, ordinal, &mut known))
+                        }
+                        (None, Some(quantiles)) => {
+                            quantiles.value(&mut |leaf| clauses[leaf].value(ordinal))
+                        }
+                        (None, None) => None,
+                    };
                     given.extend(news(column, ordinal, value));
                 });
                 let mut exists = scratch.take();

@@ -132,6 +132,70 @@ fn the_first_match_wins_and_the_rest_falls_through() {
     assert_eq!(world.news(), ["1=null", "3=gold"]);
 }
 
+/// Scores of random buyers, against sorting all of them.
+#[test]
+fn quantiles_are_those_of_a_sorted_list() {
+    let mut dice = Dice(11);
+    for round in 0..20u64 {
+        let mut world = World::new();
+        let groups = 2 + (round % 4) as usize;
+        let plan = by_quantiles(groups);
+        for measure in world.engine.measure_wanted(&plan.plan) {
+            let series = world.engine.measure_builder(measure);
+            world.engine.measure_install(series);
+        }
+        let (mut offset, mut bought) = (0, BTreeMap::new());
+        for member in 0..40 {
+            world.member(member);
+            for _ in 0..dice.roll(4) {
+                // Some are too old to count.
+                let at = Time(world.now.0 - dice.roll(45) as i64 * DAY_MS);
+                offset += 1;
+                world.event(member, offset, at);
+                if at.0 > world.now.0 - 30 * DAY_MS {
+                    let (last, count) = bought.entry(member).or_insert((at.0, 0));
+                    (*last, *count) = ((*last).max(at.0), *count + 1);
+                }
+            }
+        }
+        world.engine.tag_put("t", 1, Some(plan), true);
+        world.news();
+        let figures: [Vec<i64>; 3] = [
+            bought.values().map(|(last, _)| *last).collect(),
+            bought.values().map(|(_, count)| *count).collect(),
+            bought.values().map(|(_, count)| *count * 10).collect(),
+        ];
+        let score = |of: usize, figure: i64| {
+            let mut sorted = figures[of].clone();
+            sorted.sort_unstable();
+            let cuts = (1..groups).map(|k| sorted[(k * sorted.len()).div_ceil(groups) - 1]);
+            1 + cuts.filter(|cut| *cut < figure).count()
+        };
+        let wanted: BTreeMap<u32, Json> = (bought.iter())
+            .map(|(member, (last, count))| {
+                let (r, f, m) = (score(0, *last), score(1, *count), score(2, *count * 10));
+                (*member, json!(format!("{r}{f}{m}")))
+            })
+            .collect();
+        assert_eq!(world.told, wanted, "round {round}");
+        let cuts = world.engine.tag_cuts("t").unwrap();
+        assert_eq!(cuts.members, bought.len() as u64);
+        // Computed again of the same, nothing changes.
+        world
+            .engine
+            .tag_put("t", 1, Some(by_quantiles(groups)), true);
+        assert!(world.news().is_empty());
+        assert_eq!(world.engine.tag_cuts("t"), Some(cuts));
+    }
+}
+
+fn by_quantiles(groups: usize) -> Arc<TagPlan> {
+    tag(
+        json!({"value_type": "text", "update": "manual", "calculation": {"type": "rfm",
+        "rfm": {"events": ["buy"], "amount": "amount", "quantiles": groups, "window_days": 30}}}),
+    )
+}
+
 #[test]
 fn an_edit_tells_differences_only_and_the_old_serves_meanwhile() {
     let mut world = World::new();
