@@ -4,8 +4,9 @@
     tributary bench segments --members 10000000                  runs this script beside its own figures
     python3 tests/bench/segments_peers.py --columns DIR          only this, on what `bench segments --export DIR` wrote
 
-Loads the columns into each peer's own tables in memory, asks the same questions there, and prints one table of medians in
-milliseconds, or JSON. A peer that is not installed is skipped and named (`pip install numpy polars duckdb chdb`). A peer
+Loads the columns into each peer's own tables in memory, one peer at a time in a process of its own, asks the same questions
+there, and prints one table of medians in milliseconds, or JSON. A peer that is not installed, takes too long or is killed is
+named (`pip install numpy polars duckdb chdb`). A peer
 whose count differs is marked: then one of the two is wrong.
 
 Peers count events per question; tributary keeps a column per window and says beside it what the first time took.
@@ -14,13 +15,23 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 THREADS = 2
 os.environ.setdefault("POLARS_MAX_THREADS", str(THREADS))
 DAY = 86_400_000
+# Members of one file: what is made of Python objects at once.
+PART = 500_000
+# What DuckDB takes before it writes to disk; polars and chDB have no such limit, and are named if they are killed.
+MEMORY_GB = 8
+
+
+# Exit status of a step whose library is not there.
+MISSING = 3
 
 
 def skipped(what, why):
@@ -38,46 +49,54 @@ def timed(ask, runs):
     return answer, statistics.median(times)
 
 
-def load(folder):
-    """The columns as one polars frame of members and one of events."""
+def write(folder):
+    """The columns as Parquet files of some members, and of some events: what is in memory at once has a bound."""
     import numpy as np
     import polars as pl
 
     words = json.loads((folder / "words.json").read_text())
-    read = lambda name: np.load(folder / f"{name}.npy")
+    read = lambda name: np.load(folder / f"{name}.npy", mmap_mode="r")
 
     def words_of(codes, names):
-        kind = pl.Enum(names)
-        return pl.Series(names, dtype=kind).gather(pl.Series(codes.astype("u4")))
+        return pl.Series(names, dtype=pl.Enum(names)).gather(pl.Series(codes.astype("u4")))
 
-    names = pl.Series((folder / "nickname.txt").read_text().split("\n")[:-1])
-    interest, lengths = read("interest"), read("interests_len")
-    rows = pl.Series(np.repeat(np.arange(len(lengths), dtype="u4"), lengths))
-    lists = pl.DataFrame({"member": rows, "interest": interest}).group_by("member", maintain_order=True).agg("interest")
-    gender, flags = read("gender"), read("flags")
-    members = pl.DataFrame({
-        "member": np.arange(len(gender), dtype="u4"),
-        "level": words_of(read("level"), words["level"]),
-        "city": words_of(read("city"), [f"city{n}" for n in range(300)]),
-        "channel": words_of(read("channel"), words["channel"]),
-        "gender": pl.Series([None, "m", "f"], dtype=pl.Enum(["m", "f"])).gather(pl.Series(gender.astype("u4"))),
-        "vip": read("vip").astype(bool),
-        "age": read("age"),
-        "points": read("points"),
-        "spent": read("spent"),
-        "birthday": pl.Series(read("birthday")).cast(pl.Date),
-        "registered": pl.Series(read("registered")).cast(pl.Datetime("ms")),
-        "nickname": names,
-        **{f"flag{n}": (flags >> n & 1).astype(bool) for n in range(words["flags"])},
-    })
-    members = members.join(lists, on="member", how="left", maintain_order="left").rename({"interest": "interests"})
-    events = pl.DataFrame({
-        "member": read("event_member"),
-        "buy": read("event_buy").astype(bool),
-        "time": read("event_time"),
-        "amount": read("event_amount"),
-    })
-    return members, events
+    columns = {name: read(name) for name in ["level", "city", "channel", "gender", "vip", "flags", "age", "points", "spent",
+                                             "birthday", "registered", "interests_len", "interest"]}
+    cities, told = [f"city{n}" for n in range(300)], 0
+    all_members = len(columns["gender"])
+    with open(folder / "nickname.txt") as nicknames:
+        for part, begin in enumerate(range(0, all_members, PART)):
+            end = min(begin + PART, all_members)
+            one = {name: of[begin:end] for name, of in columns.items() if name != "interest"}
+            lengths = one["interests_len"].astype("i8")
+            interest = pl.Series(columns["interest"][told:told + int(lengths.sum())])
+            told += int(lengths.sum())
+            rows = pl.Series(np.repeat(np.arange(begin, end, dtype="u4"), lengths))
+            lists = pl.DataFrame({"member": rows, "interest": interest})
+            lists = lists.group_by("member", maintain_order=True).agg("interest")
+            flags = one["flags"]
+            members = pl.DataFrame({
+                "member": np.arange(begin, end, dtype="u4"),
+                "level": words_of(one["level"], words["level"]),
+                "city": words_of(one["city"], cities),
+                "channel": words_of(one["channel"], words["channel"]),
+                "gender": pl.Series([None, "m", "f"], dtype=pl.Enum(["m", "f"])).gather(pl.Series(one["gender"].astype("u4"))),
+                "vip": one["vip"].astype(bool),
+                "age": np.array(one["age"]),
+                "points": np.array(one["points"]),
+                "spent": np.array(one["spent"]),
+                "birthday": pl.Series(np.array(one["birthday"])).cast(pl.Date),
+                "registered": pl.Series(np.array(one["registered"])).cast(pl.Datetime("ms")),
+                "nickname": [next(nicknames).rstrip("\n") for _ in range(begin, end)],
+                **{f"flag{n}": (flags >> n & 1).astype(bool) for n in range(words["flags"])},
+            })
+            members = members.join(lists, on="member", how="left", maintain_order="left").rename({"interest": "interests"})
+            members.write_parquet(folder / f"m_{part:05}.parquet")
+    events = {name: read(f"event_{name}") for name in ["member", "buy", "time", "amount"]}
+    for part, begin in enumerate(range(0, len(events["member"]), PART * 4)):
+        some = {name: np.array(of[begin:begin + PART * 4]) for name, of in events.items()}
+        some["buy"] = some["buy"].astype(bool)
+        pl.DataFrame(some).write_parquet(folder / f"e_{part:05}.parquet")
 
 
 def days(now, n):
@@ -123,9 +142,11 @@ def sql(now, dialect):
     }
 
 
-def polars_questions(members, events, now):
+def polars_questions(folder, now):
     import polars as pl
 
+    members = pl.read_parquet(folder / "m_*.parquet").rechunk()
+    events = pl.read_parquet(folder / "e_*.parquet").rechunk()
     c, m = pl.col, members.lazy()
     d90, d180 = days(now, 90), days(now, 180)
     number = lambda frame: lambda: frame.select(pl.len()).collect().item()
@@ -163,14 +184,14 @@ def polars_questions(members, events, now):
 def duckdb_questions(folder, now):
     import duckdb
 
-    db = duckdb.connect(config={"threads": THREADS})
+    db = duckdb.connect(config={"threads": THREADS, "memory_limit": f"{MEMORY_GB}GB", "temp_directory": str(folder / "duckdb")})
     enums = {"level": None, "city": None, "channel": None, "gender": None}
     for name in enums:
-        db.execute(f"CREATE TYPE t_{name} AS ENUM (SELECT DISTINCT {name}::VARCHAR FROM '{folder}/m.parquet' "
+        db.execute(f"CREATE TYPE t_{name} AS ENUM (SELECT DISTINCT {name}::VARCHAR FROM '{folder}/m_*.parquet' "
                    f"WHERE {name} IS NOT NULL ORDER BY 1)")
     casts = ", ".join(f"{name}::VARCHAR::t_{name} AS {name}" for name in enums)
-    db.execute(f"CREATE TABLE m AS SELECT * REPLACE ({casts}) FROM '{folder}/m.parquet'")
-    db.execute(f"CREATE TABLE e AS SELECT * FROM '{folder}/e.parquet'")
+    db.execute(f"CREATE TABLE m AS SELECT * REPLACE ({casts}) FROM '{folder}/m_*.parquet'")
+    db.execute(f"CREATE TABLE e AS SELECT * FROM '{folder}/e_*.parquet'")
     ask = lambda text: lambda: db.execute(text).fetchone()[0]
     return {key: ask(text) for key, text in sql(now, "duckdb").items()}
 
@@ -189,8 +210,8 @@ def chdb_questions(folder, now):
     db.query("CREATE DATABASE IF NOT EXISTS bench")
     db.query("USE bench")
     db.query(f"CREATE TABLE m ENGINE = MergeTree ORDER BY member AS SELECT * REPLACE ({casts}) "
-             f"FROM file('{folder}/m.parquet', Parquet)")
-    db.query(f"CREATE TABLE e ENGINE = MergeTree ORDER BY member AS SELECT {events} FROM file('{folder}/e.parquet', Parquet)")
+             f"FROM file('{folder}/m_*.parquet', Parquet)")
+    db.query(f"CREATE TABLE e ENGINE = MergeTree ORDER BY member AS SELECT {events} FROM file('{folder}/e_*.parquet', Parquet)")
     db.query("OPTIMIZE TABLE m FINAL")
     db.query("OPTIMIZE TABLE e FINAL")
     ask = lambda text: lambda: int(str(db.query(text, "CSV")).strip().strip('"'))
@@ -202,9 +223,18 @@ def main():
     options.add_argument("--columns", required=True, type=Path, help="the folder of `tributary bench segments --export`")
     options.add_argument("--runs", type=int, default=15, help="of each question in each peer")
     options.add_argument("--json", action="store_true", help="counts and medians by peer and question")
+    options.add_argument("--seconds", type=int, default=1_200, help="for each peer, with loading")
+    options.add_argument("--step", choices=["write", *PEERS], help=argparse.SUPPRESS)
     options = options.parse_args()
     told = json.loads((options.columns / "answers.json").read_text())
-    results = measure(options.columns, told["now_ms"], options.runs)
+    if options.step:
+        try:
+            return write(options.columns) if options.step == "write" else ask(
+                options.step, options.columns, told["now_ms"], options.runs)
+        except ImportError as missing:
+            skipped(options.step, str(missing))
+            sys.exit(MISSING)
+    results = measure(options.columns, told["now_ms"], options.runs, options.seconds)
     if options.json:
         print(json.dumps(results))
         return
@@ -218,39 +248,49 @@ def main():
         print(line)
 
 
-def measure(folder, now, runs):
-    """Counts and medians by peer and question."""
-    try:
-        members, events = load(folder)
-        members.write_parquet(folder / "m.parquet")
-        events.write_parquet(folder / "e.parquet")
-    except ImportError as missing:
-        skipped("polars, duckdb, chdb", f"{missing.name} is not installed, which also loads the columns")
+PEERS = {"polars": polars_questions, "duckdb": duckdb_questions, "chdb": chdb_questions}
+
+
+def measure(folder, now, runs, seconds):
+    """Counts and medians by peer and question. Each peer has a process of its own, one after the other, and a time."""
+    if step(["--step", "write"], folder, now, runs, seconds, "all peers") is None:
         return {}
-    makers = {
-        "polars": lambda: polars_questions(members, events, now),
-        "duckdb": lambda: duckdb_questions(folder, now),
-        "chdb": lambda: chdb_questions(folder, now),
-    }
     results = {}
-    for peer, make in makers.items():
-        try:
-            questions = make()
-            name = f"{peer} {__import__(peer).__version__}"
-        except ImportError as missing:
-            skipped(peer, f"{missing.name} is not installed")
-            continue
-        except Exception as error:  # A version that cannot load the columns; the others still answer.
-            skipped(peer, str(error).splitlines()[0])
-            continue
-        results[name] = {}
-        for key, ask in questions.items():
-            try:
-                count, ms = timed(ask, runs)
-                results[name][key] = {"count": count, "ms": ms}
-            except Exception as error:  # A peer that cannot answer one question still answers the others.
-                skipped(f"{peer}, {key}", str(error).splitlines()[0])
+    for peer in PEERS:
+        for line in step(["--step", peer], folder, now, runs, seconds, peer) or []:
+            told = json.loads(line)
+            results.setdefault(told["peer"], {})[told["key"]] = {"count": told["count"], "ms": told["ms"]}
     return results
+
+
+def step(what, folder, now, runs, seconds, who):
+    """Lines of a step; what was told before it was ended counts. `None`: it told nothing and has failed."""
+    command = [sys.executable, __file__, "--columns", str(folder), "--runs", str(runs), *what]
+    begun = time.perf_counter()
+    print(f"… {who}: {what[-1]}", file=sys.stderr, flush=True)
+    with tempfile.TemporaryFile("w+") as told:
+        try:
+            code = subprocess.run(command, stdout=told, timeout=seconds).returncode
+            why = {0: None, MISSING: "it is not installed", -9: "it was killed (SIGKILL): the memory was not enough"}.get(
+                code, f"it ended with exit status {code}")
+        except subprocess.TimeoutExpired:
+            code, why = None, f"it took more than {seconds} s"
+        if why:
+            skipped(f"{who}, {what[-1]}, after {time.perf_counter() - begun:.0f} s", why)
+        told.seek(0)
+        lines = [line for line in told.read().splitlines() if line.endswith("}")]
+    return lines if lines or code == 0 else None
+
+
+def ask(peer, folder, now, runs):
+    """Asks one peer all questions, and tells each answer as it comes."""
+    name = f"{peer} {__import__(peer).__version__}"
+    for key, question in PEERS[peer](folder, now).items():
+        try:
+            count, ms = timed(question, runs)
+            print(json.dumps({"peer": name, "key": key, "count": count, "ms": ms}), flush=True)
+        except Exception as error:  # A peer that cannot answer one question still answers the others.
+            skipped(f"{peer}, {key}", str(error).splitlines()[0])
 
 
 if __name__ == "__main__":

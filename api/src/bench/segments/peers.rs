@@ -49,18 +49,36 @@ pub(super) fn present() -> Result<(), String> {
 /// Asks them about the columns in a folder; a peer that is missing is named on stderr by the script.
 pub(super) fn ask(folder: &Path) -> Peers {
     say("polars, DuckDB, chDB");
-    let done = python()
-        .args(["-c", SCRIPT, "--json", "--columns"])
-        .arg(folder)
-        .stderr(Stdio::inherit())
-        .output();
-    let told = match done {
-        Ok(done) if done.status.success() => serde_json::from_slice::<Value>(&done.stdout).ok(),
-        _ => None,
-    };
-    let Some(Value::Object(told)) = told else {
-        eprintln!("SKIPPED: peers because the script failed");
-        return Peers::default();
+    // A file, because it starts itself once for each peer.
+    let script = folder.join("segments_peers.py");
+    let told = std::fs::write(&script, SCRIPT)
+        .map_err(|error| format!("{} cannot be written: {error}", script.display()))
+        .and_then(|()| {
+            let done = python()
+                .arg(&script)
+                .args(["--json", "--columns"])
+                .arg(folder)
+                .stderr(Stdio::inherit())
+                .output();
+            let done = done.map_err(|error| format!("python3 does not start: {error}"))?;
+            // With a signal, such as the one of a machine without memory left, it says nothing itself.
+            if !done.status.success() {
+                return Err(format!("the script ended with {}", done.status));
+            }
+            match serde_json::from_slice(&done.stdout) {
+                Ok(Value::Object(told)) => Ok(told),
+                Ok(_) | Err(_) => {
+                    let said = String::from_utf8_lossy(&done.stdout);
+                    Err(format!("the script answered {said:?}"))
+                }
+            }
+        });
+    let told = match told {
+        Ok(told) => told,
+        Err(why) => {
+            eprintln!("SKIPPED: peers because {why}");
+            return Peers::default();
+        }
     };
     let answers: BTreeMap<String, Value> = told.into_iter().collect();
     Peers {
