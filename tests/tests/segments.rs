@@ -472,6 +472,12 @@ fn a_brand_counts_and_explains_its_own() {
     sandbox
         .http()
         .post_ok("/api/v1/tags", &by_city("group_city"));
+    for code in ["own_city", "group_city"] {
+        wait::until("a tag to be computed", || {
+            let tag = sandbox.http().read(&format!("/api/v1/tags/{code}"));
+            (tag["building"] == false).then_some(())
+        });
+    }
     let near = json!({"name": "near", "rule": {"near": {"lat": 31.2, "lon": 121.5, "km": 5, "of": "last_scan"}}});
     let refused = mine.json("POST", "/api/v1/segments", &near);
     assert_eq!(

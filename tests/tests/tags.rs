@@ -336,10 +336,8 @@ fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
         json!([200, 400, 600, 800]),
         "{cuts}"
     );
-    assert_eq!(
-        cuts["cuts"]["last_order"][0], "2026-11-12T03:00:00.000Z",
-        "{cuts}"
-    );
+    let first = cuts["cuts"]["last_order"][0].as_str().expect("a time");
+    assert!(first.starts_with("2026-11-12T03:00:00"), "{cuts}");
     // What comes moves nobody until it is computed again.
     let token = sdk(
         &sandbox,
