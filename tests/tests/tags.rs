@@ -289,7 +289,7 @@ fn a_kill_loses_and_repeats_nothing() {
 
 #[test]
 fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
-    let (sandbox, key) = start();
+    let (sandbox, key) = noon("tags");
     let mut events: Vec<Value> = (1..=10)
         .map(|user| {
             let at = format!("2026-11-{:02}T11:00:00+08:00", 10 + user);
