@@ -133,6 +133,48 @@ fn names_appear_with_what_is_in_them_and_count_once_over_kills() {
 }
 
 #[test]
+fn a_name_that_rules_ask_about_is_not_merged_or_blocked() {
+    let (sandbox, _) = start();
+    let http = sandbox.http();
+    http.post_ok(
+        "/api/v1/attributes",
+        &json!({"name": "town", "type": "text"}),
+    );
+    let rule =
+        json!({"or": [{"attr": "town", "op": "exists"}, {"not": {"event": ["buy", "order"]}}]});
+    let made = http.post_ok("/api/v1/segments", &json!({"name": "quiet", "rule": rule}));
+    let id = made.value()["id"].clone();
+    let gone = [
+        ("events/buy", json!({"alias_of": "paid"})),
+        ("events/order", json!({"status": "blocked"})),
+        ("attributes/town", json!({"alias_of": "city"})),
+    ];
+    for (name, said) in &gone {
+        let refused = http.json("PUT", &format!("/api/v1/dictionary/{name}"), said);
+        assert_eq!((refused.status, refused.code().as_str()), (409, "in_use"));
+        let text = refused.text();
+        assert!(
+            text.contains("quiet") && text.contains(&format!("segment {id}")),
+            "{text}"
+        );
+    }
+    // What else is said of it is nobody's business, and without the rule it may go.
+    put(
+        &http,
+        "/api/v1/dictionary/events/buy",
+        &json!({"title": {"zh": "购买"}}),
+    );
+    assert!(
+        http.json("DELETE", &format!("/api/v1/segments/{id}"), &json!({}))
+            .status
+            < 300
+    );
+    for (name, said) in &gone {
+        put(&http, &format!("/api/v1/dictionary/{name}"), said);
+    }
+}
+
+#[test]
 fn a_merged_name_is_recorded_as_the_other_one_from_then_on() {
     let (mut sandbox, key) = start();
     sandbox.send(&key, &json!([track("1", "buy", 1, json!({"amt": 1.50}))]));

@@ -9,7 +9,7 @@ use pipelines::dictionary::{ATTRIBUTE_NAME, EVENT_NAME};
 use serde_json::{Map, Value};
 
 use super::answer::NamingAnswer;
-use super::{AllSaid, Said, said, understood};
+use super::{AllSaid, Said, said, understood, users};
 use crate::app::Shared;
 use crate::error::{ApiError, ErrorDetail};
 use crate::http::input::if_match;
@@ -66,6 +66,16 @@ pub async fn save(
     }
     let (description, status, naming) = read(fields)?;
     check(kind, name, (status, &naming), &events, &attributes)?;
+    // Who asks about it would get no answer from now on; what goes already stays gone.
+    let goes = |status: Status, naming: &Naming| {
+        (status == Status::Blocked || naming.alias_of.is_some())
+            .then(|| (status == Status::Blocked, naming.alias_of.clone()))
+    };
+    let gone = known.and_then(|said| goes(said.status, &said.naming));
+    let going = goes(status, &naming);
+    if going.is_some() && going != gone {
+        users::refuse(shared, kind, name, naming.alias_of.as_deref()).await?;
+    }
     let new = NewItem {
         brand: BrandId(0),
         name: name.to_owned(),
