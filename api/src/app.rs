@@ -53,6 +53,8 @@ pub struct App {
     alerts: Alerts,
     manual: Option<Arc<ManualClock>>,
     nonce: AtomicU64,
+    /// Persons erased since the start: files of exports that were begun before show more than there is.
+    erased: AtomicU64,
     draining: AtomicBool,
     schema: Mutex<KnownSchema>,
     names: Mutex<KnownNames>,
@@ -107,6 +109,16 @@ pub struct EventRecord {
 }
 
 impl App {
+    /// How many persons were erased since the start.
+    pub fn erased(&self) -> u64 {
+        self.erased.load(Ordering::Acquire)
+    }
+
+    /// A person was erased: exports that are being made begin anew.
+    pub fn note_erased(&self) {
+        self.erased.fetch_add(1, Ordering::AcqRel);
+    }
+
     /// An application over a running platform. `manual`: its clock, if somebody sets it.
     pub fn new(
         config: Config,
@@ -126,6 +138,7 @@ impl App {
             config,
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
+            erased: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             schema: Mutex::default(),
             names: Mutex::new(KnownNames {

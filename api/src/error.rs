@@ -114,7 +114,7 @@ table! {
     "object_changed"        409 "Start a new import: it takes the new content."
     "name_taken"            409 "Choose another name."
     "in_use"                409 "Change or delete what uses it first; …/uses lists it."
-    "export_gone"           410 "Start a new export: files are kept for 24 hours."
+    "export_gone"           410 "Start a new export: files are kept for 24 hours, and until somebody is erased."
     "original_gone"         410 "Original bytes are kept for 30 days."
     // Too much, too early.
     "undecided"             503 "Ask again with the same Idempotency-Key."

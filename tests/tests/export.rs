@@ -153,11 +153,32 @@ fn a_person_gets_a_copy_and_is_then_forgotten_over_a_kill() {
         package["timeline"].as_array().unwrap().len()
     );
 
+    // A file that was made before shows the person: it goes with the erase.
+    let rule = json!({"name": "all", "rule": {"and": []}});
+    let segment = sandbox.http().post_ok("/api/v1/segments", &rule).value()["id"].clone();
+    let exports = format!("/api/v1/segments/{segment}/exports");
+    let export = wait::until("the segment", || {
+        let answer = sandbox.http().json("POST", &exports, &json!({}));
+        (answer.status < 300).then(|| answer.value()["id"].clone())
+    });
+    let export = format!("{exports}/{export}");
+    wait::until("the export", || {
+        (sandbox.http().read(&export)["state"] == "done").then_some(())
+    });
+    let file = sandbox.http().get(&format!("{export}/file"));
+    assert!(
+        file.status == 200 && file.text().contains("canary-name"),
+        "{}",
+        file.text()
+    );
+
     // Killed right behind the answer: whatever was not done yet is done after the start.
     let path = format!("/api/v1/members/{id}/erase");
     sandbox
         .http()
         .post_ok(&path, &json!({"reason": "asked for it"}));
+    let file = sandbox.http().get(&format!("{export}/file"));
+    assert_eq!((file.status, file.code().as_str()), (410, "export_gone"));
     sandbox.kill9();
     sandbox.boot();
     wait::until("the list to forget", || {

@@ -26,8 +26,8 @@ const PAGE: usize = 1_000;
 const AUDIENCE_WAIT: Duration = Duration::from_millis(500);
 /// Waits for a segment that nobody knows: just after a start it is not told yet; one that was disabled never is.
 const UNKNOWN_MAX: u32 = 10;
-/// How often an export begins anew because somebody edited the rule meanwhile.
-const EDITS_MAX: usize = 3;
+/// How often an export begins anew because somebody edited the rule, or was erased, meanwhile.
+const TRIES_MAX: usize = 5;
 
 /// Where it is noted which upload is under way, in the job's folder.
 const UPLOAD: &str = "upload.json";
@@ -44,8 +44,10 @@ pub enum ExportError {
     /// Rows or the registry do not.
     #[error("{0}")]
     Read(String),
-    /// The rule is being edited all the time.
-    #[error("the rule of the segment was edited while it was exported: try again")]
+    /// The rule is being edited, or persons erased, all the time.
+    #[error(
+        "the rule of the segment was edited, or somebody erased, each time it was exported: try again"
+    )]
     Edited,
     /// The object store does not take the file.
     #[error(transparent)]
@@ -61,6 +63,19 @@ pub enum ExportError {
 impl From<ApiError> for ExportError {
     fn from(error: ApiError) -> ExportError {
         ExportError::Read(error.message().to_owned())
+    }
+}
+
+/// Removes the files of all exports: they may show somebody who is erased, and nobody can tell in which. Exports that are
+/// being made begin anew.
+pub fn forget(shared: &Shared) {
+    shared.note_erased();
+    for job in shared.jobs.list(Some(KIND)) {
+        if job.ended.is_some()
+            && let Some(folder) = shared.jobs.folder_of(job.id)
+        {
+            remove(&folder);
+        }
     }
 }
 
@@ -107,9 +122,13 @@ pub fn start(shared: Shared) -> std::io::Result<JoinHandle<()>> {
         })
 }
 
-fn finish(shared: &Shared, taken: &Taken, done: Result<String, ExportError>) {
+fn finish(shared: &Shared, taken: &Taken, done: Result<(String, u64), ExportError>) {
+    let mut as_of = None;
     let result = match done {
-        Ok(what) => Ok(what),
+        Ok((what, erased)) => {
+            as_of = Some(erased);
+            Ok(what)
+        }
         // The process stops: it is made anew after the next start.
         Err(ExportError::Cancelled { .. })
             if shared.jobs.stopping() && !taken.ticket.cancelled() =>
@@ -126,9 +145,16 @@ fn finish(shared: &Shared, taken: &Taken, done: Result<String, ExportError>) {
         }
     };
     shared.jobs.end(taken.id, result, shared.now());
+    // Somebody was erased just before it could be seen that there is a file.
+    if as_of.is_some_and(|as_of| as_of != shared.erased())
+        && let Some(folder) = shared.jobs.folder_of(taken.id)
+    {
+        remove(&folder);
+    }
 }
 
-fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, ExportError> {
+/// Makes the file; answers what to say of it, and how many persons were erased before it was begun.
+fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<(String, u64), ExportError> {
     let detail: Detail = serde_json::from_value(taken.detail.clone())
         .map_err(|error| ExportError::Read(format!("a job of another version: {error}")))?;
     let no_place = || ExportError::Read("jobs are not kept".into());
@@ -150,7 +176,8 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
     }
     let settings = shared.config.object_store.as_ref();
     upload::forget(runtime, settings, &folder.join(UPLOAD));
-    for _ in 0..EDITS_MAX {
+    for _ in 0..TRIES_MAX {
+        let erased = shared.erased();
         // What an interrupted run has left is not gone on with.
         if folder.exists() {
             fs::remove_dir_all(&folder)?;
@@ -162,6 +189,9 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
         let Some((rows, done)) = work.write(&path, version)? else {
             continue;
         };
+        if shared.erased() != erased {
+            continue;
+        }
         let mut what = format!("{rows} members");
         if done.sheets > 1 {
             what.push_str(&format!(", {} sheets", done.sheets));
@@ -180,7 +210,7 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<String, Ex
             work.upload(&object, &path, &folder.join(UPLOAD), rows)?;
             what.push_str(&format!(", in {object}"));
         }
-        return Ok(what);
+        return Ok((what, erased));
     }
     Err(ExportError::Edited)
 }

@@ -72,6 +72,15 @@ fn backups(shared: &Shared) -> String {
     }
 }
 
+/// Files of exports may show whoever is erased.
+async fn forget_exports(shared: &Shared) {
+    let files = shared.clone();
+    let forgotten = tokio::task::spawn_blocking(move || crate::export::worker::forget(&files));
+    if let Err(error) = forgotten.await {
+        tracing::error!(%error, "files of exports could not be removed");
+    }
+}
+
 async fn erase(
     State(shared): State<Shared>,
     caller: Caller,
@@ -94,7 +103,10 @@ async fn erase(
         by: caller.name.as_str().into(),
         reason: input.reason.into(),
     });
+    // Before as well: a crash behind the command would leave them until their time is up.
+    forget_exports(&shared).await;
     let (token, _) = shared.command(command, &request).await?;
+    forget_exports(&shared).await;
     let act = Act {
         by: caller.name.clone(),
         brand: BrandId(0),
