@@ -201,7 +201,10 @@ impl Feeds {
                 break;
             }
             records += stored.len();
-            bytes += stored.iter().map(|it| it.record.payload.len()).sum::<usize>();
+            bytes += stored
+                .iter()
+                .map(|it| it.record.payload.len())
+                .sum::<usize>();
             for stored in stored {
                 if stored.offset >= slice.to {
                     break;

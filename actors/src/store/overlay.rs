@@ -77,8 +77,9 @@ impl Overlay {
         });
         let (layers, first, hasher) = (&self.layers, self.first, &self.hasher);
         let rows = &layers[layers.len() - 1].inner.rows;
-        self.newest
-            .reserve(rows.len(), |place| hash(hasher, row_at(layers, first, *place)));
+        self.newest.reserve(rows.len(), |place| {
+            hash(hasher, row_at(layers, first, *place))
+        });
         for (at, row) in (0u32..).zip(rows) {
             let place = Place { layer, row: at };
             let known = self.newest.entry(
@@ -147,9 +148,11 @@ impl Overlay {
     /// The newest write of a key, if a batch here wrote it.
     fn find(&self, space: Space, key: &[u8]) -> Option<&RowWrite> {
         let (layers, first) = (&self.layers, self.first);
-        let found = self.newest.find(hash_of(&self.hasher, space, key), |known| {
-            same(row_at(layers, first, *known), space, key)
-        });
+        let found = self
+            .newest
+            .find(hash_of(&self.hasher, space, key), |known| {
+                same(row_at(layers, first, *known), space, key)
+            });
         found.map(|place| row_at(layers, first, *place))
     }
 

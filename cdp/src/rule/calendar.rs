@@ -33,10 +33,22 @@ pub fn day_start(day: i32, zone: &TimeZone) -> Time {
         .to_zoned(zone.clone())
         .and_then(|at| at.start_of_day());
     match start {
-        Ok(start) => time_of(&start),
+        Ok(start) => first_of(time_of(&start), day, zone),
         Err(_) if day > 0 => Time::MAX,
         Err(_) => Time::MIN,
     }
+}
+
+/// The first instant of a day, of which `start` is one. Where clocks jump over midnight from before it to after it, a
+/// civil midnight moves on by the whole jump; the day begins where the jump ends.
+fn first_of(start: Time, day: i32, zone: &TimeZone) -> Time {
+    if crate::profile::value::days_of(zoned(start.plus_ms(-1), zone).date()) != day {
+        return start;
+    }
+    let jump = Timestamp::from_millisecond(start.0)
+        .ok()
+        .and_then(|start| zone.preceding(start).next());
+    jump.map_or(start, |jump| Time(jump.timestamp().as_millisecond()))
 }
 
 /// The first instant of the day after.

@@ -1,4 +1,5 @@
 mod cases;
+mod days;
 mod explains;
 mod forms;
 pub(crate) mod naive;

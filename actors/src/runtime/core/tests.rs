@@ -407,7 +407,10 @@ fn parked_records_are_given_up_and_the_key_flows_again() {
         let rows = overlay.view(&store);
         let result = core.step(&rows, &batch, Time(0), 1).expect("steps");
         let left = {
-            overlay.push(result.header.batch, crate::result::Inner::of(&result.inner.rows));
+            overlay.push(
+                result.header.batch,
+                crate::result::Inner::of(&result.inner.rows),
+            );
             parked(&overlay.view(&store), unit, None).expect("reads")
         };
         left.len()

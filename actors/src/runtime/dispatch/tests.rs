@@ -36,7 +36,8 @@ impl Bench {
         change(&mut out);
         effects::write(&mut out, &self.overlay.view(&below), Time(now)).unwrap();
         self.batch += 1;
-        self.overlay.push(self.batch, crate::result::Inner::of(&out.rows));
+        self.overlay
+            .push(self.batch, crate::result::Inner::of(&out.rows));
     }
 
     fn make(&mut self, now: i64, target: u64, keys: &[u64], at_most_once: bool) {

@@ -15,7 +15,8 @@ impl Bench {
         change(&mut out);
         write(&mut out, &self.overlay.view(&below), Time(now)).expect("memory reads");
         self.batch += 1;
-        self.overlay.push(self.batch, crate::result::Inner::of(&out.rows));
+        self.overlay
+            .push(self.batch, crate::result::Inner::of(&out.rows));
         for (name, by) in out.counters {
             *self.counted.entry(name).or_default() += by;
         }

@@ -16,7 +16,8 @@ impl Bench {
         change(&mut out);
         write(&mut out, &self.overlay.view(&below)).expect("memory reads");
         self.batch += 1;
-        self.overlay.push(self.batch, crate::result::Inner::of(&out.rows));
+        self.overlay
+            .push(self.batch, crate::result::Inner::of(&out.rows));
     }
 
     fn due(&self, now: i64, max: usize) -> Vec<(u64, i64)> {

@@ -149,7 +149,7 @@ proptest! {
                 ((done, value), n + 50, 1)
             })
             .collect();
-        let amid = set.as_ref().is_some_and(|(at, _)| *at > 50 && *at < count as i64 + 49);
+        let amid = set.as_ref().is_some_and(|(at, _)| *at >= 50 && *at < count as i64 + 49);
         tellings.extend(set.map(|(at, value)| ((Operation::Set, value), at, 2)));
         let list = stamped(tellings);
         let facts = joined(&list, shuffle);
