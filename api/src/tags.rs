@@ -20,6 +20,9 @@ pub const KIND: &str = "tag_compute";
 /// How often to look how far it is.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// How long the audience may take to look at definitions before it is asked again, and a stop is noticed.
+const LOOKED_MAX: Duration = Duration::from_secs(1);
+
 /// How long members may take to hear of their values once these are computed: telling ten million takes minutes.
 const TOLD_MAX: Duration = Duration::from_secs(3_600);
 
@@ -60,6 +63,8 @@ fn compute(shared: &Shared, runtime: &Handle, taken: &Taken) -> Option<Result<St
             return None;
         }
         let state = match begun {
+            // It may be younger than what the audience has seen of definitions.
+            false if !runtime.block_on(audience.looked(LOOKED_MAX)) => continue,
             false => audience.tag_compute(tag).map(|()| None),
             true => audience.tag(tag).map(Some),
         };

@@ -136,13 +136,14 @@ fn names_appear_with_what_is_in_them_and_count_once_over_kills() {
 fn a_name_that_rules_ask_about_is_not_merged_or_blocked() {
     let (sandbox, _) = start();
     let http = sandbox.http();
-    http.post_ok(
+    let named = http.post_ok(
         "/api/v1/attributes",
         &json!({"name": "town", "type": "text"}),
     );
     let rule =
         json!({"or": [{"attr": "town", "op": "exists"}, {"not": {"event": ["buy", "order"]}}]});
-    let made = http.post_ok("/api/v1/segments", &json!({"name": "quiet", "rule": rule}));
+    let path = format!("/api/v1/segments?after={}", named.token());
+    let made = http.post_ok(&path, &json!({"name": "quiet", "rule": rule}));
     let id = made.value()["id"].clone();
     let gone = [
         ("events/buy", json!({"alias_of": "paid"})),

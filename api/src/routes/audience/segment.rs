@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use cdp::profile::concluded::{Membership, decode};
 use cdp::profile::row;
-use pipelines::audience::Sees;
+use pipelines::audience::{Sees, book::SEGMENT};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -61,12 +61,17 @@ pub struct SegmentMember {
     pub version: Option<u32>,
 }
 
-/// A segment of another brand does not exist for the caller.
-fn sees(shared: &Shared, caller: &Caller, id: u32) -> Result<(), ApiError> {
-    let kept = shared.audience().kept(SegmentId(id));
-    match kept.is_none_or(|kept| caller.scope.sees(kept.brand)) {
-        true => Ok(()),
-        false => Err(ApiError::not_found("segment")),
+/// A segment of another brand does not exist for the caller. One that the audience has not heard of yet is asked for where
+/// it is kept.
+async fn sees(shared: &Shared, caller: &Caller, id: u32) -> Result<(), ApiError> {
+    match shared.audience().kept(SegmentId(id)) {
+        Some(kept) if caller.scope.sees(kept.brand) => Ok(()),
+        Some(_) => Err(ApiError::not_found("segment")),
+        None => {
+            let registry = shared.registry();
+            let found = registry.resource_get(&caller.scope, SEGMENT, id.into());
+            Ok(found.await.map(|_| ())?)
+        }
     }
 }
 
@@ -76,7 +81,7 @@ async fn members(
     Segment(id): Segment<u32>,
     Query(query): Query<MembersQuery>,
 ) -> Result<Json<Page<SegmentMember>>, ApiError> {
-    sees(&shared, &caller, id)?;
+    sees(&shared, &caller, id).await?;
     let paging = Paging {
         limit: query.limit,
         cursor: query.cursor,
@@ -136,7 +141,7 @@ async fn count(
     caller: Caller,
     Segment(id): Segment<u32>,
 ) -> Result<Json<SegmentCount>, ApiError> {
-    sees(&shared, &caller, id)?;
+    sees(&shared, &caller, id).await?;
     let brands = caller.scope.brands;
     let now = shared
         .ask(move |audience| audience.segment(&brands, SegmentId(id)))
