@@ -182,7 +182,8 @@ pub fn routes<R: Resource>() -> Routes {
             doc(tag, "Change some fields")
                 .more(base)
                 .body::<ResourceInput<R::Body>>()
-                .answers::<Written<Answer<R::Body>>>(),
+                .answers::<Written<Answer<R::Body>>>()
+                .reads(),
         )
         .delete(
             paths.one,
@@ -258,7 +259,9 @@ fn making<R: Resource>() -> Routes {
             create::<R>,
             doc(tag, "Make one")
                 .body::<ResourceInput<R::Body>>()
-                .answers::<Written<Answer<R::Body>>>(),
+                .answers::<Written<Answer<R::Body>>>()
+                // Rules name what others have just defined.
+                .reads(),
         )
         .post(
             paths.copy,
