@@ -179,6 +179,8 @@ impl Node {
             what: error.to_string(),
         })?);
         let workers = place(&units, parts.workers);
+        // Before anything is decided: what moves before somebody listens is told to nobody.
+        listen(&parts.raw, &shared, &workers);
         for place in &workers {
             let runners = runners(place, &shared, &*parts.machines, &guard)?;
             Worker::start_on(
@@ -189,7 +191,6 @@ impl Node {
                 progress.clone(),
             );
         }
-        listen(&parts.raw, &shared, &workers);
         let node = Node {
             shared: shared.clone(),
             raw: parts.raw.clone(),

@@ -17,6 +17,11 @@ struct Bench {
 }
 
 fn start(dir: &Path) -> Bench {
+    start_with(dir, |rows| rows)
+}
+
+/// `wrap` stands between the node and its store.
+fn start_with(dir: &Path, wrap: impl FnOnce(Arc<DiskRows>) -> Arc<dyn RowCache>) -> Bench {
     let log = |name: &str, partitions| {
         SegmentLog::open(&dir.join(name), SegmentOptions::new(partitions)).expect("log opens")
     };
@@ -28,7 +33,7 @@ fn start(dir: &Path) -> Bench {
             raw: Arc::new(log("raw", 2)),
             results: Arc::new(log("results", 1)),
             sealer: Arc::new(TestSealer::new(7)),
-            store: rows.clone(),
+            store: wrap(rows.clone()),
             clock: Arc::new(ManualClock::new(Time(1_700_000_000_000))),
             machines: Arc::new(Ledger),
             partitions: 4,
@@ -114,4 +119,45 @@ async fn row_28_a_worker_that_dies_is_rebuilt_from_the_store() {
     }
     bench.send(50..100, 3).await;
     assert_eq!((bench.total(3), bench.total(252)), (100, 100));
+}
+
+/// A store that lets listeners in only when nothing more is stored for a moment.
+struct LateListeners(Arc<DiskRows>);
+
+impl RowCache for LateListeners {
+    fn rows(&self) -> Box<dyn Rows + '_> {
+        self.0.rows()
+    }
+    fn push(&self, result: crate::store::Committed) {
+        self.0.push(result);
+    }
+    fn end(&self) -> Offset {
+        self.0.end()
+    }
+    fn on_advance(&self, listener: Arc<dyn Fn(Offset) + Send + Sync>) {
+        let moment = Duration::from_millis(200);
+        while self.0.writer().applied().wait(self.end(), moment) {}
+        self.0.on_advance(listener);
+    }
+    fn backlog_bytes(&self) -> u64 {
+        self.0.backlog_bytes()
+    }
+}
+
+#[tokio::test]
+async fn what_is_decided_at_the_start_is_visible_without_another_write() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let bench = start(dir.path());
+    let records = [event(1, 6), event(2, 6)];
+    let token = bench.node.append(&records).await.expect("admitted");
+    bench.visible(token).await;
+    bench.node.drain();
+    drop(bench);
+    // As after a kill right behind the acknowledgement: all is to be decided.
+    for name in ["results", "rows"] {
+        std::fs::remove_dir_all(dir.path().join(name)).expect("removed");
+    }
+    let bench = start_with(dir.path(), |rows| Arc::new(LateListeners(rows)));
+    bench.visible(token).await;
+    assert_eq!(bench.total(6), 2);
 }
