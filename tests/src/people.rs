@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::{Options, Sandbox};
+use crate::{Options, Sandbox, wait};
 
 /// A server whose clock stands still at noon of 2026-11-22 in Shanghai, and the write key of a source of this name.
 pub fn noon(source: &str) -> (Sandbox, String) {
@@ -30,4 +30,17 @@ pub fn identify(id: u32, user: &str, traits: Value) -> Value {
 pub fn paid(id: u32, user: &str, at: &str, amount: u32) -> Value {
     json!({"type": "track", "messageId": format!("t{id}"), "userId": user, "event": "paid",
         "timestamp": at, "properties": {"amount": amount, "sku": format!("S{}", amount % 2)}})
+}
+
+/// Makes the segment of those in 上海; answers its number when it has so many members, those of `token` with them.
+pub fn in_shanghai(sandbox: &Sandbox, token: &str, members: u64) -> u64 {
+    let rule = json!({"name": "上海", "rule": {"attr": "city", "op": "eq", "value": "上海"}});
+    let made = sandbox.http().post_ok("/api/v1/segments", &rule).value();
+    let id = made["id"].as_u64().expect("a number");
+    wait::until("the segment to be computed", || {
+        let path = format!("/api/v1/segments/{id}/count?after={token}");
+        let answer = sandbox.http().get(&path);
+        (answer.status == 200 && answer.value()["count"] == members).then_some(())
+    });
+    id
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
+use tests::people::in_shanghai;
 use tests::{Options, Sandbox, wait};
 
 /// More than two pages of an export.
@@ -22,14 +23,7 @@ fn start(action: &str) -> (Sandbox, u64) {
         })
         .collect();
     let token = sandbox.send(&key, &json!(people));
-    let rule = json!({"name": "上海", "rule": {"attr": "city", "op": "eq", "value": "上海"}});
-    let made = sandbox.http().post_ok("/api/v1/segments", &rule).value();
-    let id = made["id"].as_u64().expect("a number");
-    wait::until("the segment to be computed", || {
-        let path = format!("/api/v1/segments/{id}/count?after={token}");
-        let answer = sandbox.http().get(&path);
-        (answer.status == 200 && answer.value()["count"] == MEMBERS).then_some(())
-    });
+    let id = in_shanghai(&sandbox, &token, MEMBERS.into());
     (sandbox, id)
 }
 

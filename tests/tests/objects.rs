@@ -6,6 +6,7 @@ use ingest::bench::files;
 use serde_json::{Value, json};
 use tests::binary::{self, repository};
 use tests::need;
+use tests::people::in_shanghai;
 use tests::proxy::LossyProxy;
 use tests::store::{KEY_ID, SECRET, Store};
 use tests::{Answer, Options, Sandbox, tools, wait};
@@ -436,15 +437,7 @@ fn segment(sandbox: &Sandbox) -> u64 {
             .collect();
         token = sandbox.send(&key, &json!(people));
     }
-    let rule = json!({"name": "上海", "rule": {"attr": "city", "op": "eq", "value": "上海"}});
-    let made = sandbox.http().post_ok("/api/v1/segments", &rule).value();
-    let id = made["id"].as_u64().expect("a number");
-    wait::until("the segment to be computed", || {
-        let path = format!("/api/v1/segments/{id}/count?after={token}");
-        let answer = sandbox.http().get(&path);
-        (answer.status == 200 && answer.value()["count"] == MEMBERS).then_some(())
-    });
-    id
+    in_shanghai(sandbox, &token, MEMBERS as u64)
 }
 
 #[test]

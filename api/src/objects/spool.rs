@@ -9,6 +9,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
+use actors::disk::{self, RealDisk};
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -71,9 +72,7 @@ impl Spool {
 
     fn save(&self, note: &Note) -> io::Result<()> {
         let text = serde_json::to_vec(note).map_err(io::Error::other)?;
-        let new = self.note().with_extension("new");
-        fs::write(&new, text)?;
-        fs::rename(new, self.note())
+        disk::replace(&RealDisk, &self.note(), &text)
     }
 
     /// Copies the pinned content of an object; goes on where an earlier call has stopped. `watch` hears of bytes that are
@@ -101,8 +100,8 @@ impl Spool {
                 done: 0,
             },
         };
-        let disk = |needs: u64| ObjectError::disk(location, &self.0, needs);
-        let mut file = self.open(&mut note).map_err(disk(pin.bytes))?;
+        let full = |needs: u64| ObjectError::disk(location, &self.0, needs);
+        let mut file = self.open(&mut note).map_err(full(pin.bytes))?;
         let mut next = note.done;
         let mut ahead = Ahead(VecDeque::new());
         watch(note.done, pin.bytes);
@@ -123,10 +122,10 @@ impl Spool {
                     what: error.to_string(),
                 })??;
             let left = pin.bytes - note.done;
-            file.write_all(&bytes).map_err(disk(left))?;
-            file.sync_data().map_err(disk(left))?;
+            file.write_all(&bytes).map_err(full(left))?;
+            file.sync_data().map_err(full(left))?;
             note.done += bytes.len() as u64;
-            self.save(&note).map_err(disk(left))?;
+            self.save(&note).map_err(full(left))?;
             actors::crash::point("object-range");
             if !watch(note.done, pin.bytes) {
                 return Err(ObjectError::Cancelled { done: note.done });

@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path as FilePath;
 
+use actors::disk::{self, RealDisk};
 use bytes::Bytes;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::{ObjectStoreExt, PutPayload};
@@ -61,7 +62,7 @@ pub fn put(
         upload: id.clone(),
     })
     .map_err(io::Error::other)
-    .and_then(|text| fs::write(note, text))
+    .and_then(|text| disk::replace(&RealDisk, note, &text))
     .map_err(own);
     let done = noted.and_then(|()| parts(runtime, object, &mut from, bytes, &id, watch));
     let done = done.and_then(|parts| {

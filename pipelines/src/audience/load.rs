@@ -282,6 +282,41 @@ fn load_tags_of(
     failed.map_or(Ok(()), Err)
 }
 
+/// Reads all members of a shard and gives them to the engine, which is held for a chunk of them at a time. `read` answers
+/// what is wanted of a member beside its attributes.
+fn shard_in_chunks<T>(
+    rows: &Snapshot,
+    schema: &AttributeSchema,
+    shard: ShardId,
+    engine: &Mutex<Engine>,
+    read: &dyn Fn(MemberNo, &Attributes) -> Result<T, RowsError>,
+    give: &dyn Fn(&mut Engine, MemberNo, &Attributes, T),
+) -> Result<(), RowsError> {
+    let mut chunk: Vec<(MemberNo, Attributes, T)> = Vec::with_capacity(CHUNK_MEMBERS);
+    let give_all = |chunk: &mut Vec<(MemberNo, Attributes, T)>| {
+        let mut engine = engine.lock();
+        for (member, attributes, more) in chunk.drain(..) {
+            give(&mut engine, member, &attributes, more);
+        }
+    };
+    let mut failed = None;
+    whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
+        match read(member, &attributes) {
+            Ok(more) => chunk.push((member, attributes, more)),
+            Err(error) => failed = Some(error),
+        }
+        if chunk.len() == CHUNK_MEMBERS {
+            give_all(&mut chunk);
+        }
+        failed.is_none()
+    })?;
+    if let Some(error) = failed {
+        return Err(error);
+    }
+    give_all(&mut chunk);
+    Ok(())
+}
+
 fn load_shard(
     rows: &Snapshot,
     shard: ShardId,
@@ -290,32 +325,17 @@ fn load_shard(
     views: &Views,
     engine: &Mutex<Engine>,
 ) -> Result<(), RowsError> {
-    let mut chunk: Vec<(MemberNo, Attributes, Vec<Seen>)> = Vec::with_capacity(CHUNK_MEMBERS);
-    let give = |chunk: &mut Vec<(MemberNo, Attributes, Vec<Seen>)>| {
-        let mut engine = engine.lock();
-        for (member, attributes, seen) in chunk.drain(..) {
-            apply_attributes(&mut engine, member, &attributes);
-            seen.iter()
-                .for_each(|seen| seen.apply(&mut engine, member, false));
-        }
-    };
-    let mut failed = None;
-    whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
+    let read = |member, attributes: &Attributes| -> Result<Vec<Seen>, RowsError> {
         let seen = views.iter();
-        let seen = seen.map(|brands| Seen::of(rows, schema, brands, member, &attributes));
-        match seen.collect() {
-            Ok(seen) => chunk.push((member, attributes, seen)),
-            Err(error) => failed = Some(error),
-        }
-        if chunk.len() == CHUNK_MEMBERS {
-            give(&mut chunk);
-        }
-        failed.is_none()
-    })?;
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    give(&mut chunk);
+        seen.map(|brands| Seen::of(rows, schema, brands, member, attributes))
+            .collect()
+    };
+    let give = |engine: &mut Engine, member, attributes: &Attributes, seen: Vec<Seen>| {
+        apply_attributes(engine, member, attributes);
+        seen.iter()
+            .for_each(|seen| seen.apply(engine, member, false));
+    };
+    shard_in_chunks(rows, schema, shard, engine, &read, &give)?;
     load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
 }
 
@@ -348,28 +368,12 @@ pub fn load_view(
         if !on() {
             return Ok(false);
         }
-        let mut chunk: Vec<(MemberNo, Seen)> = Vec::with_capacity(CHUNK_MEMBERS);
-        let give = |chunk: &mut Vec<(MemberNo, Seen)>| {
-            let mut engine = engine.lock();
-            for (member, seen) in chunk.drain(..) {
-                seen.apply(&mut engine, member, true);
-            }
+        let read =
+            |member, attributes: &Attributes| Seen::of(rows, schema, brands, member, attributes);
+        let give = |engine: &mut Engine, member, _: &Attributes, seen: Seen| {
+            seen.apply(engine, member, true);
         };
-        let mut failed = None;
-        whole_attributes_of_shard(rows, ShardId(shard), schema, &mut |member, attributes| {
-            match Seen::of(rows, schema, brands, member, &attributes) {
-                Ok(seen) => chunk.push((member, seen)),
-                Err(error) => failed = Some(error),
-            }
-            if chunk.len() == CHUNK_MEMBERS {
-                give(&mut chunk);
-            }
-            failed.is_none()
-        })?;
-        if let Some(error) = failed {
-            return Err(error);
-        }
-        give(&mut chunk);
+        shard_in_chunks(rows, schema, ShardId(shard), engine, &read, &give)?;
     }
     Ok(true)
 }

@@ -49,6 +49,18 @@ impl World {
         (seen.count, seen.of)
     }
 
+    /// Of `a` each brand says another city; `b` is known to the second only, `c` to the first.
+    async fn two_brands_tell_cities(&mut self) {
+        for (brand, who, traits) in [
+            (1, "user_id:a", r#"{"city":"上海"}"#),
+            (2, "user_id:a", r#"{"city":"北京"}"#),
+            (2, "user_id:b", r#"{"city":"上海"}"#),
+            (1, "user_id:c", r#"{"city":"广州"}"#),
+        ] {
+            self.identify_as(brand, &[who], traits).await;
+        }
+    }
+
     async fn identify_as(&mut self, brand: u32, identifiers: &[&str], traits: &str) {
         self.brand = BrandId(brand);
         self.identify(identifiers, traits).await;
@@ -67,18 +79,7 @@ async fn who_sees_one_brand_counts_its_members_by_its_facts() {
     let mut world = World::new().await;
     let people = ["user_id:a", "user_id:b", "user_id:c"];
     let count_as = async |world: &World, brand, rule| world.count_as(brand, rule, &people).await;
-    world
-        .identify_as(1, &["user_id:a"], r#"{"city":"上海"}"#)
-        .await;
-    world
-        .identify_as(2, &["user_id:a"], r#"{"city":"北京"}"#)
-        .await;
-    world
-        .identify_as(2, &["user_id:b"], r#"{"city":"上海"}"#)
-        .await;
-    world
-        .identify_as(1, &["user_id:c"], r#"{"city":"广州"}"#)
-        .await;
+    world.two_brands_tell_cities().await;
     world.track_as(1, &["user_id:c"], "paid").await;
     world.track_as(2, &["user_id:c"], "paid").await;
     let not = r#"{"not":{"attr":"city","op":"eq","value":"上海"}}"#;
@@ -183,18 +184,7 @@ impl World {
 async fn a_brand_concludes_of_what_it_sees_only() {
     let mut world = World::new().await;
     let people = ["user_id:a", "user_id:b", "user_id:c"];
-    world
-        .identify_as(1, &["user_id:a"], r#"{"city":"上海"}"#)
-        .await;
-    world
-        .identify_as(2, &["user_id:a"], r#"{"city":"北京"}"#)
-        .await;
-    world
-        .identify_as(2, &["user_id:b"], r#"{"city":"上海"}"#)
-        .await;
-    world
-        .identify_as(1, &["user_id:c"], r#"{"city":"广州"}"#)
-        .await;
+    world.two_brands_tell_cities().await;
     for _ in 0..2 {
         world.track_as(2, &["user_id:c"], "paid").await;
     }
