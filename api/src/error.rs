@@ -30,7 +30,7 @@ macro_rules! table {
 table! {
     // What the caller sent.
     "after_form"            400 "Pass the Tributary-Token of a write, e.g. 1-4711."
-    "body_empty"            400 "Send JSON."
+    "body_empty"            400 "Send a body; what this path takes is at /docs."
     "body_invalid"          400 "Compare the body with /docs; unknown and server-owned fields are refused."
     "body_not_json"         400 "Send one JSON document as UTF-8."
     "body_shape"            400 "See what this path takes at /docs."
@@ -46,7 +46,7 @@ table! {
     "invalid_gzip"          400 "Send whole gzip or plain JSON."
     "invalid_json"          400 "Send JSON: no NaN or Infinity, no trailing comma, no comment."
     "invalid_utf8"          400 "Encode JSON as UTF-8."
-    "name_form"             400 "Use 1 to 100 characters without control characters."
+    "name_form"             400 "Write the name as the message says."
     "parameter_form"        400 "See the parameters of this path at /docs."
     "path_form"             400 "Use an id that a list answered."
     "record_too_large"      413 "Send less at once."
@@ -56,6 +56,7 @@ table! {
     "configuration"         400 "Correct the configuration; tributary check names all mistakes."
     "registry_unsupported"  400 "Use another registry or version."
     "backup_newer"          400 "Use the version that wrote it, or a newer one."
+    "backup_not_whole"      400 "Give a backup that was taken to its end; what a stopped one left can be removed."
     "file_empty"            400 "Begin a CSV file with its column names."
     "file_format"           400 "Send CSV, XLSX, Parquet or JSON lines; see the message."
     "file_damaged"          400 "Write the file again; see the message for the place."
@@ -170,7 +171,7 @@ table! {
     "store_stopped"         503 "The process is stopping; repeat after Retry-After."
     "key_io"                500 "The key folder cannot be read or written; details are in the log."
     "log_io"                500 "The log cannot be read or written; details are in the log of the server."
-    "log_corrupt"           500 "Stored bytes are damaged; run tributary check and see the log of the server."
+    "log_corrupt"           500 "Stored bytes are damaged: see the log of the server, and restore the newest backup."
     "result_frame"          500 "Stored bytes are damaged; see the log of the server."
     "seal_damaged"          500 "Stored bytes are damaged; see the log of the server."
 }
@@ -327,9 +328,31 @@ impl ApiError {
         ApiError {
             code: known,
             message,
-            field: None,
+            field: error.field().map(str::to_owned),
             retry_after_s,
             details: Vec::new(),
+        }
+    }
+
+    /// JSON or parameters that do not fit a known form, at the place that is wrong. serde names what is missing in its text
+    /// only, and where the text ends, which says nothing then.
+    pub fn misfit(code: &'static str, place: &str, message: &str) -> ApiError {
+        let missing = message
+            .strip_prefix("missing field `")
+            .and_then(|rest| rest.split('`').next());
+        let message = match missing {
+            Some(_) => message.split(" at line ").next().unwrap_or(message),
+            None => message,
+        };
+        let field = match (place, missing) {
+            ("" | ".", None) => None,
+            ("" | ".", Some(name)) => Some(name.to_owned()),
+            (place, None) => Some(place.to_owned()),
+            (place, Some(name)) => Some(format!("{place}.{name}")),
+        };
+        ApiError {
+            field,
+            ..ApiError::new(code, message)
         }
     }
 
@@ -453,8 +476,12 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(inner) = cause {
-        text.push_str(": ");
-        text.push_str(&inner.to_string());
+        // Many errors have the text of their cause in their own.
+        let why = inner.to_string();
+        if !text.ends_with(&why) {
+            text.push_str(": ");
+            text.push_str(&why);
+        }
         cause = inner.source();
     }
     text

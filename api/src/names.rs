@@ -76,7 +76,8 @@ pub fn refused(field: &str, errors: Vec<RuleError>) -> ApiError {
             "" => field.to_owned(),
             place => format!("{field}.{place}"),
         };
-        ErrorDetail::new(error.code, place, error.message).hint(error.hint)
+        let advice = error.advice().map(str::to_owned);
+        ErrorDetail::new(error.code, place, error.message).hint(advice)
     });
     ApiError::several("rule_invalid", details.collect())
 }

@@ -57,7 +57,9 @@ pub struct Service {
 #[derive(Debug, thiserror::Error)]
 pub enum ServiceError {
     /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
+    #[error(
+        "cannot listen on {address}: stop what listens there, or choose another address with --listen"
+    )]
     Listen {
         /// The address.
         address: SocketAddr,

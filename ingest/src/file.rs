@@ -236,6 +236,11 @@ impl Rows {
         let (format, mut reader) = match format::open(content, options) {
             // An empty list of lines is one; a table has a header.
             Err(FileError::Format { what }) if mapping.is_none() => {
+                // Nobody wrote a `format` that could be corrected.
+                let what = match what.starts_with("the mapping says") {
+                    true => "this is none; a mapping says which column is what",
+                    false => &what,
+                };
                 return Err(FileError::Format {
                     what: format!("without a mapping a file is JSON lines: {what}"),
                 });

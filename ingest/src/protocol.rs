@@ -246,9 +246,26 @@ pub(crate) fn wrong_type(field: impl Into<String>, wanted: &str) -> Reject {
     Reject::at(RejectCode::FieldType, field, format!("expected {wanted}"))
 }
 
+/// What people who know Segment's API write in our own JSON, and what it is called there.
+const SEGMENT_NAMES: &[(&str, &str)] = &[
+    ("event", "name"),
+    ("messageId", "message_id"),
+    ("timestamp", "time"),
+    ("sentAt", "sent_at"),
+    ("userId", "identifiers: [user_id:…]"),
+    ("anonymousId", "identifiers: [anonymous_id:…]"),
+    ("order.id", "order.order_id"),
+    ("order.amount", "order.total"),
+    ("order.items", "order.lines"),
+];
+
 pub(crate) fn unknown(field: impl Into<String>, known: &str) -> Reject {
     let field = field.into();
-    let reason = format!("there is no field `{field}`; known are {known}");
+    let meant = match SEGMENT_NAMES.iter().find(|(theirs, _)| *theirs == field) {
+        Some((_, ours)) => format!(" (here it is called `{ours}`)"),
+        None => String::new(),
+    };
+    let reason = format!("there is no field `{field}`{meant}; known are {known}");
     Reject::at(RejectCode::FieldUnknown, field, reason)
 }
 

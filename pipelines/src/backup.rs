@@ -35,6 +35,9 @@ pub enum BackupError {
     /// The target exists and is not empty.
     #[error("{0} is not empty: give a new folder")]
     NotEmpty(PathBuf),
+    /// There is no manifest, which is written last.
+    #[error("{0} is no whole backup: manifest.json, which is written last, is not there")]
+    NotWhole(PathBuf),
     /// A file of the backup is missing or not what it was.
     #[error("the backup is damaged: {file}: {what}")]
     Damaged {
@@ -70,7 +73,7 @@ impl Fault for BackupError {
         match self {
             BackupError::NotEmpty(_) | BackupError::Cancelled => ErrorKind::Conflict,
             BackupError::Damaged { .. } => ErrorKind::Corrupt,
-            BackupError::Newer(_) => ErrorKind::Invalid,
+            BackupError::NotWhole(_) | BackupError::Newer(_) => ErrorKind::Invalid,
             BackupError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 ErrorKind::Full
             }
@@ -82,6 +85,7 @@ impl Fault for BackupError {
     fn code(&self) -> &'static str {
         match self {
             BackupError::NotEmpty(_) => "backup_target",
+            BackupError::NotWhole(_) => "backup_not_whole",
             BackupError::Damaged { .. } => "backup_damaged",
             BackupError::Newer(_) => "backup_newer",
             BackupError::Cancelled => "backup_cancelled",
@@ -222,8 +226,10 @@ pub fn restore(
     data: &Path,
     watch: &dyn Watch,
 ) -> Result<Manifest, BackupError> {
-    let text =
-        fs::read(from.join(MANIFEST)).map_err(|source| failed("read manifest.json", source))?;
+    let text = fs::read(from.join(MANIFEST)).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => BackupError::NotWhole(from.to_owned()),
+        _ => failed("read manifest.json", source),
+    })?;
     let manifest: Manifest =
         serde_json::from_slice(&text).map_err(|error| BackupError::Damaged {
             file: MANIFEST.into(),
@@ -419,3 +425,6 @@ fn failed(what: &str, source: io::Error) -> BackupError {
         source,
     }
 }
+
+#[cfg(test)]
+mod tests;

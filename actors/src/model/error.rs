@@ -38,6 +38,10 @@ pub trait Fault: std::error::Error {
     fn kind(&self) -> ErrorKind;
     /// Stable code for programs, e.g. `identifier_form`.
     fn code(&self) -> &'static str;
+    /// Which input is wrong, if it is one that the caller named.
+    fn field(&self) -> Option<&str> {
+        None
+    }
     /// Worth trying again?
     fn retry(&self) -> Retry {
         match self.kind() {

@@ -59,6 +59,9 @@ pub enum RegistryError {
     Statement(String),
 }
 
+/// Where callers say which page: wrong ones have a code of their own, as those of other lists.
+const CURSOR: &str = "cursor";
+
 impl RegistryError {
     /// Whether the whole transaction may pass when it is run again.
     pub(super) fn contended(&self) -> bool {
@@ -99,6 +102,15 @@ impl Fault for RegistryError {
         }
     }
 
+    fn field(&self) -> Option<&str> {
+        match self {
+            RegistryError::Taken { field, .. } | RegistryError::Invalid { field, .. } => {
+                Some(field)
+            }
+            _ => None,
+        }
+    }
+
     fn code(&self) -> &'static str {
         match self {
             RegistryError::NotFound(_) => "not_found",
@@ -107,6 +119,7 @@ impl Fault for RegistryError {
             RegistryError::InUse(_) => "in_use",
             RegistryError::Reference(_) => "reference_unknown",
             RegistryError::Circle(_) => "reference_circle",
+            RegistryError::Invalid { field, .. } if *field == CURSOR => "cursor_form",
             RegistryError::Invalid { .. } => "invalid",
             RegistryError::Denied(_) => "denied",
             RegistryError::Contended(_) => "registry_busy",

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use actors::model::SystemClock;
+use actors::model::{ErrorKind, Fault, SystemClock};
 use clap::Args as ClapArgs;
 use indicatif::ProgressBar;
 use pipelines::Platform;
-use pipelines::backup::Watch;
+use pipelines::backup::{BackupError, Watch};
 
 use super::options::ConfigArgs;
 use super::remote::Remote;
@@ -85,10 +85,19 @@ fn copy(args: &Args, to: &Path) -> Result<(), Failure> {
     platform.drain();
     runtime.block_on(platform.registry().close());
     bar.finish_and_clear();
-    let manifest = taken.map_err(|error| Failure::work(crate::error::chain(&error)))?;
+    let manifest = taken.map_err(|error| backup_failure(&error))?;
     println!("{} files in {}", manifest.files.len(), to.display());
     println!("keys in {}: keep them apart", keys.display());
     Ok(())
+}
+
+/// A folder that does not fit is the caller's (2), all else happened while working (1).
+pub(super) fn backup_failure(error: &BackupError) -> Failure {
+    let text = crate::error::chain(error);
+    match error.kind() {
+        ErrorKind::Invalid | ErrorKind::Conflict => Failure::usage(text),
+        _ => Failure::work(text),
+    }
 }
 
 /// Starts a backup on a server and follows it to its end.

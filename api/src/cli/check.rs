@@ -54,7 +54,7 @@ mod tests {
         let text = text(&load(&layers).unwrap());
         assert!(!text.contains("0123456789abcdef"), "{text}");
         assert!(text.contains("admin_key = \"***\""), "{text}");
-        assert!(text.contains("# --admin-key"), "{text}");
+        assert!(text.contains("# --set admin_key"), "{text}");
         assert!(text.contains("# default"), "{text}");
     }
 }

@@ -189,6 +189,11 @@ pub fn run(args: &Args) -> Result<(), Failure> {
             .iter()
             .try_for_each(|input| dry_run(&Look::at(input, store, &runtime)?, mapping));
     }
+    for input in &inputs {
+        if let Input::File(path) = input {
+            fits(input, path, mapping.as_ref().map(|(mapping, _)| mapping))?;
+        }
+    }
     let config = args.config.load(&[])?;
     crate::telemetry::start_logs("warn", config.log_json);
     let sink = match &args.server {
@@ -224,6 +229,33 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     done?;
     if rejected > 0 {
         eprintln!("{} rows were set aside", HumanCount(rejected));
+    }
+    Ok(())
+}
+
+/// Refuses a file that does not open, or that the mapping does not fit, before a folder or a source is made for it.
+fn fits(input: &Input, path: &Path, mapping: Option<&Mapping>) -> Result<(), Failure> {
+    let open = || {
+        let content = File::open(path).and_then(Content::file);
+        content.map_err(|error| Failure::work(format!("{input}: {error}")))
+    };
+    let now = SystemClock.now();
+    let guess = format!("have a mapping guessed: tributary import --suggest {input}");
+    if let Some(mapping) = mapping {
+        return import::dry::check(open()?, Some(mapping), now)
+            .map_err(|error| Failure::usage(format!("{input}: {error}")));
+    }
+    let begin = import::dry::run(open()?, None, now)
+        .map_err(|error| Failure::usage(format!("{input}: {error}; {guess}")))?;
+    let no_json = |row: &import::dry::DryRow| {
+        let reject = row.rejected.as_ref();
+        reject.is_some_and(|reject| reject.code == "invalid_json")
+    };
+    if !begin.rows.is_empty() && begin.rows.iter().all(no_json) {
+        return Err(Failure::usage(format!(
+            "{input}: without a mapping a file is JSON lines, and none of the first {} is JSON; {guess}",
+            begin.rows.len()
+        )));
     }
     Ok(())
 }

@@ -18,7 +18,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "FILE", env = "TRIBUTARY_CONFIG")]
     pub config: Option<PathBuf>,
 
-    /// Folder of everything durable
+    /// Folder of everything durable [default: tributary-data]
     #[arg(long, value_name = "DIR")]
     pub data: Option<PathBuf>,
 

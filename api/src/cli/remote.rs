@@ -37,7 +37,7 @@ impl Answer {
         let error = &self.json["error"];
         let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
         format!(
-            "the server answered {} {}: {} {}",
+            "the server answered {} {}: {}. {}",
             self.status,
             text("code"),
             text("message"),
@@ -49,6 +49,12 @@ impl Answer {
 impl Remote {
     /// A server by its URL.
     pub fn new(url: &str, key: &str) -> Result<Remote, Failure> {
+        let known = url.starts_with("http://") || url.starts_with("https://");
+        if !known || reqwest::Url::parse(url).is_err() {
+            return Err(Failure::usage(format!(
+                "`{url}` is no address of a server: write http://HOST:PORT"
+            )));
+        }
         let client = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .build()

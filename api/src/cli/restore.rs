@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 
 use super::Failure;
-use super::backup::Bar;
+use super::backup::{Bar, backup_failure};
 use super::options::ConfigArgs;
 
 /// Make a new data folder from a backup
@@ -43,7 +43,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
     let bar = super::bytes_bar();
     let done = pipelines::backup::restore(&args.from, &keys, &config.data, &Bar(bar.clone()));
     bar.finish_and_clear();
-    let manifest = done.map_err(|error| Failure::work(crate::error::chain(&error)))?;
+    let manifest = done.map_err(|error| backup_failure(&error))?;
     println!(
         "{} restored from a backup of {}",
         config.data.display(),

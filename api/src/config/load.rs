@@ -61,7 +61,11 @@ pub struct ConfigErrors(pub Vec<ConfigError>);
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the configuration has {} mistake(s):", self.0.len())?;
+        let mistakes = match self.0.len() {
+            1 => "a mistake".to_owned(),
+            many => format!("{many} mistakes"),
+        };
+        writeln!(f, "the configuration has {mistakes}:")?;
         for error in &self.0 {
             writeln!(f, "  {} ({}): {}", error.key, error.origin, error.what)?;
             writeln!(f, "    allowed: {}", error.allowed)?;
@@ -82,6 +86,9 @@ pub struct Layers {
     /// Flags by key name.
     pub flags: BTreeMap<&'static str, String>,
 }
+
+/// Keys that have a flag of their name.
+const FLAGS: &[&str] = &["data", "listen", "time_zone", "manual_clock"];
 
 /// Variables that belong to commands other than `serve` and are no configuration keys.
 const OTHER_VARIABLES: &[&str] = &[
@@ -107,7 +114,12 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
     }
     read_environment(&layers.environment, &mut values, &mut errors);
     for (name, text) in &layers.flags {
-        let origin = Origin::Flag(name.replace(['.', '_'], "-"));
+        // Keys without a flag of their own come by `--set`.
+        let flag = match FLAGS.contains(name) {
+            true => name.replace('_', "-"),
+            false => format!("set {name}"),
+        };
+        let origin = Origin::Flag(flag);
         let text = text.clone();
         values.insert(name, Value { text, origin });
     }

@@ -135,12 +135,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
             _ if inner.to_string().starts_with("recursion limit") => "body_too_deep",
             _ => "body_not_json",
         };
-        let refusal = ApiError::new(code, inner.to_string());
-        if field == "." {
-            refusal
-        } else {
-            refusal.field(field)
-        }
+        ApiError::misfit(code, &field, &inner.to_string())
     })?;
     reader
         .end()
@@ -168,7 +163,22 @@ impl<T: DeserializeOwned + Send> FromRequestParts<Shared> for Query<T> {
             .map_err(|error| refuse(error.to_string()))?;
         axum::extract::Query::try_from_uri(&uri)
             .map(|axum::extract::Query(value)| Query(value))
-            .map_err(|error| refuse(error.body_text()))
+            .map_err(|error| parameter(&error.body_text()))
+    }
+}
+
+/// The parameter that a text of axum is about: `Failed to deserialize query string: limit: invalid digit …`.
+fn parameter(text: &str) -> ApiError {
+    let text = text
+        .strip_prefix("Failed to deserialize query string: ")
+        .unwrap_or(text);
+    let named = text.split_once(": ").filter(|(name, _)| {
+        let mut bytes = name.bytes();
+        bytes.all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-'))
+    });
+    match named {
+        Some((name, what)) => ApiError::misfit("parameter_form", name, &format!("{name}: {what}")),
+        None => ApiError::misfit("parameter_form", "", text),
     }
 }
 

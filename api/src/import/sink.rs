@@ -17,6 +17,8 @@ use crate::service::platform_config;
 
 /// How often a server that cannot be reached or is busy is asked again: minutes.
 const TRIES_MAX: u32 = 60;
+/// Tries in a row that fail before the person who waits is told: about two seconds.
+const TRIES_QUIET: u32 = 6;
 /// The longest pause between two tries.
 const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long the end of an import waits until all of it is applied.
@@ -228,7 +230,12 @@ async fn post(remote: &Remote, source: Option<u64>, records: &[RawRecord]) -> Re
         };
         tries += 1;
         if tries == TRIES_MAX {
-            return Err(why);
+            return Err(format!(
+                "{why}; what was acknowledged stays: the same command goes on from there"
+            ));
+        }
+        if tries == TRIES_QUIET {
+            eprintln!("waiting for the server, for some minutes at most: {why}");
         }
         let growing = Duration::from_millis(100) * tries;
         tokio::time::sleep(pause.unwrap_or(growing).min(PAUSE_MAX)).await;

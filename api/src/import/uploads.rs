@@ -43,9 +43,17 @@ impl Uploads {
         self.folder(id).join("content")
     }
 
-    /// Makes the folder of a new file.
-    pub fn begin(&self, id: u64) -> io::Result<()> {
-        fs::create_dir_all(self.folder(id))
+    /// Makes the folder of a new file; answers its number, which no file that is there has. `nonce` answers another number
+    /// each time.
+    pub fn begin(&self, now: Time, nonce: impl Fn() -> u64) -> io::Result<u64> {
+        fs::create_dir_all(&self.0)?;
+        loop {
+            let id = number(now, nonce());
+            match fs::create_dir(self.folder(id)) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                made => return made.map(|()| id),
+            }
+        }
     }
 
     /// Notes a file whose bytes are there.
@@ -80,7 +88,6 @@ impl Uploads {
             let Some(id) = id.filter(|id| !used.contains(id)) else {
                 continue;
             };
-            // A number begins with the time at which the process started that gave it; see `App::nonce`.
             let at_ms = match fs::read(self.folder(id).join("about.json")) {
                 Ok(text) => {
                     serde_json::from_slice::<Upload>(&text).map_or(0, |upload| upload.at_ms)
@@ -96,6 +103,18 @@ impl Uploads {
     fn folder(&self, id: u64) -> PathBuf {
         self.0.join(id.to_string())
     }
+}
+
+/// Bits of a number that tell files of one millisecond apart.
+const NONCE_BITS: u32 = 11;
+/// Bits of a number in all: JavaScript and jq round integers that have more.
+const NUMBER_BITS: u32 = 53;
+
+/// A number of a file: the time, and something else behind it.
+fn number(now: Time, nonce: u64) -> u64 {
+    let time = u64::try_from(now.0).unwrap_or(0);
+    let number = (time << NONCE_BITS) | (nonce & ((1 << NONCE_BITS) - 1));
+    number & ((1 << NUMBER_BITS) - 1)
 }
 
 /// When a folder was written to, in epoch milliseconds; 0 if that cannot be told.
@@ -152,26 +171,43 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let uploads = Uploads::new(folder.path().join("uploads"));
         let mut upload = Upload {
-            id: 5,
+            id: 0,
             name: "../../x.csv".into(),
             bytes: 1,
             format: "csv".into(),
             key: 7,
             at_ms: 1_000,
         };
-        for id in [5, 6] {
-            upload.id = id;
-            uploads.begin(id).unwrap();
-            fs::write(uploads.content(id), "x").unwrap();
+        let ids = [1, 2].map(|nonce| {
+            upload.id = uploads.begin(Time(1_000), || nonce).unwrap();
+            fs::write(uploads.content(upload.id), "x").unwrap();
             uploads.finish(&upload).unwrap();
-        }
-        assert!(uploads.get(5, 7).is_some());
-        assert!(uploads.get(5, 8).is_none());
+            upload.id
+        });
+        let [first, second] = ids;
+        assert!(uploads.get(first, 7).is_some());
+        assert!(uploads.get(first, 8).is_none());
         assert!(uploads.get(9, 7).is_none());
         uploads.clean(Time(KEPT_MS), &[]);
-        assert!(uploads.get(5, 7).is_some());
-        uploads.clean(Time(KEPT_MS * 2), &[6]);
-        assert!(uploads.get(5, 7).is_none() && uploads.get(6, 7).is_some());
-        assert!(!uploads.content(5).exists());
+        assert!(uploads.get(first, 7).is_some());
+        uploads.clean(Time(KEPT_MS * 2), &[second]);
+        assert!(uploads.get(first, 7).is_none() && uploads.get(second, 7).is_some());
+        assert!(!uploads.content(first).exists());
+    }
+
+    #[test]
+    fn numbers_are_never_given_twice_and_survive_programs_that_count_in_doubles() {
+        let folder = tempfile::tempdir().unwrap();
+        let uploads = Uploads::new(folder.path().join("uploads"));
+        let far = Time(4_000_000_000_000);
+        let nonce = std::cell::Cell::new(u64::MAX - 10);
+        let next = || {
+            nonce.set(nonce.get() + 1);
+            nonce.get() / 2
+        };
+        let ids: std::collections::BTreeSet<u64> =
+            (0..5).map(|_| uploads.begin(far, next).unwrap()).collect();
+        assert_eq!(ids.len(), 5);
+        assert!(ids.iter().all(|id| *id < 1 << 53));
     }
 }

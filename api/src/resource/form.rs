@@ -107,11 +107,11 @@ pub async fn read<R: Resource>(
 fn body<R: Resource>(fields: Map<String, Value>) -> Result<R::Body, ApiError> {
     serde_path_to_error::deserialize(Value::Object(fields)).map_err(|error| {
         let field = error.path().to_string();
-        let refusal = ApiError::new("body_invalid", error.into_inner().to_string());
-        match field.as_str() {
-            "." => refusal,
-            _ => refusal.field(field),
+        let mut message = error.into_inner().to_string();
+        if message.starts_with("unknown field") && !field.contains(['.', '[']) {
+            message.push_str(&format!(", or what all have: {}", WRITTEN.join(", ")));
         }
+        ApiError::misfit("body_invalid", &field, &message)
     })
 }
 

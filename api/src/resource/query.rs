@@ -110,8 +110,15 @@ pub fn read<R: Resource>(pairs: Vec<(String, String)>, others: &[&str]) -> Resul
                 asked.query.sort = Some((column, down));
             }
             "columns" => {
-                let names = value.split(',').map(str::trim).map(str::to_owned);
-                asked.columns = Some(names.collect());
+                let names: Vec<String> =
+                    value.split(',').map(str::trim).map(str::to_owned).collect();
+                let known = super::table::shown::<R>();
+                if let Some(name) = names.iter().find(|name| !known.contains(*name)) {
+                    let known = known.join(", ");
+                    let message = format!("there is no column `{name}`; there are {known}");
+                    return Err(wrong("columns", message));
+                }
+                asked.columns = Some(names);
             }
             _ if others.contains(&&*name) => asked.others.push((name, value)),
             _ => asked.query.filters.push(filter::<R>(&name, &value)?),
@@ -140,6 +147,16 @@ fn filter<R: Resource>(name: &str, value: &str) -> Result<Filter, ApiError> {
         }
         "starts" => Test::StartsWith(value.to_owned()),
         _ => {
+            let mut parts = value.split(',').map(str::trim);
+            if by == "state"
+                && let Some(state) = parts.find(|state| !R::STATES.contains(state))
+            {
+                let known = R::STATES.join(", ");
+                return Err(wrong(
+                    name,
+                    format!("there is no state `{state}`; there are {known}"),
+                ));
+            }
             let words = value.split(',').map(|part| word(name, of, part.trim()));
             Test::In(words.collect::<Result<_, _>>()?)
         }

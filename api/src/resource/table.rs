@@ -112,6 +112,18 @@ fn columns<R: Resource>() -> Vec<String> {
 }
 
 /// Fields of the body, and whether each is text.
+/// What `columns` may name: the columns of the table, and what only the server says.
+pub(super) fn shown<R: Resource>() -> Vec<String> {
+    let mut shown = columns::<R>();
+    let more = OWN.iter().chain(R::OWN_FIELDS).copied();
+    for name in more.chain(R::COLUMNS.iter().map(|column| column.name)) {
+        if !shown.iter().any(|known| known == name) {
+            shown.push(name.to_owned());
+        }
+    }
+    shown
+}
+
 fn body_types<R: Resource>() -> Vec<(String, bool)> {
     let schema =
         serde_json::to_value(<R::Body as PartialSchema>::schema()).expect("a schema is plain JSON");

@@ -13,11 +13,11 @@ use cdp::identity::row;
 use cdp::identity::rules::Rules;
 use pipelines::dictionary::ATTRIBUTE;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use crate::app::Shared;
-use crate::error::ApiError;
+use crate::error::{ApiError, ErrorDetail};
 use crate::http::input::if_match;
 use crate::http::page::ListQuery;
 use crate::http::{Caller, Input, Page, Permission, Query, Routes, Segment, Written, doc};
@@ -403,6 +403,10 @@ async fn edit_attribute(
         {
             unused(shared, name).await?;
         }
+        // What is wrong with it alone is told at its own fields.
+        if let Some(attribute) = &attribute {
+            alone(attribute)?;
+        }
         let mut body = schema.to_body();
         let list = body["attributes"].as_array_mut();
         let list = list.ok_or_else(|| ApiError::new("internal", "the schema has no attributes"))?;
@@ -419,6 +423,23 @@ async fn edit_attribute(
             done => return done,
         }
     }
+}
+
+/// Refuses one attribute that is wrong in itself.
+fn alone(attribute: &Value) -> Result<(), ApiError> {
+    if let Err(error) = serde_path_to_error::deserialize::<_, AttributeDefinition>(attribute) {
+        let place = error.path().to_string();
+        let message = error.into_inner().to_string();
+        return Err(ApiError::misfit("attribute_invalid", &place, &message));
+    }
+    let Err(errors) = AttributeSchema::check(&json!({ "attributes": [attribute] })) else {
+        return Ok(());
+    };
+    let details = errors.into_iter().map(|error| {
+        let place = error.place.trim_start_matches("attributes[0]");
+        ErrorDetail::new(error.code, place.trim_start_matches('.'), error.message)
+    });
+    Err(ApiError::several("attribute_invalid", details.collect()))
 }
 
 /// The newest document that anybody has published, and its version: what units have may be older.

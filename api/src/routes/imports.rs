@@ -240,11 +240,12 @@ async fn upload(
         return Err(ApiError::new("name_form", message).field("name"));
     }
     let uploads = worker::uploads(&shared);
-    let id = shared.nonce();
     let (parts, body) = request.into_parts();
     let max = shared.config.import.upload_bytes_max;
     let within = shared.config.http.body_timeout;
-    uploads.begin(id).map_err(disk)?;
+    let id = uploads
+        .begin(shared.now(), || shared.nonce())
+        .map_err(disk)?;
     let content = uploads.content(id);
     let stored = match read_to_file(&parts.headers, body, &content, max, within).await {
         Ok(bytes) => {

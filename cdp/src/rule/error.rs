@@ -52,6 +52,11 @@ impl RuleError {
         self
     }
 
+    /// How to put it right: what is known of this one, or what helps with all of its code.
+    pub fn advice(&self) -> Option<&str> {
+        self.hint.as_deref().or_else(|| usual_advice(self.code))
+    }
+
     /// With *did you mean*, if one of the known words is near.
     #[must_use]
     pub(crate) fn nearest<'a>(
@@ -64,6 +69,49 @@ impl RuleError {
             None => self,
         }
     }
+}
+
+/// What helps with every mistake of a code; each code of the table has it.
+fn usual_advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "rule_syntax" => {
+            "the place is line:column of the text; README.md shows both forms of a rule"
+        }
+        "rule_form" => "write the value in the form that is expected there",
+        "unknown_key" => "take the key out",
+        "missing_key" => "add the key",
+        "duplicate_key" => "keep one of them",
+        "unknown_node" => {
+            "one key says what a node is: and, or, not, attr, tag, some, event, sequence, …"
+        }
+        "not_here" => "take it out of this place",
+        "unknown_operator" | "unknown_aggregate" => "use one of the words that are known",
+        "unknown_unit" => "a number and d (days), mo (months), h, m or s",
+        "value_missing" => "give the operator its `value`",
+        "value_unused" => "leave `value` out: the operator takes none",
+        "value_type" => {
+            "write the value in the type of what it is compared with: \"3\" is a text, 3 a number"
+        }
+        "operator_type" => "use an operator that goes with the type",
+        "date_form" => "write \"now\", \"2026-01-31\" or \"2026-01-31T10:00:00+08:00\"",
+        "number_range" => "write a number within the bounds that are named",
+        "regex" => "correct the regular expression; it matches the whole value",
+        "empty_name" | "empty_path" => "write the name",
+        "two_windows" => "keep one of within, between and ago",
+        "window_range" => "write the earlier end first",
+        "window_days" | "window_too_long" => "write a shorter window",
+        "unknown_attribute" => {
+            "GET /api/v1/attributes lists attributes; POST /api/v1/attributes adds one"
+        }
+        "unknown_tag" => "GET /api/v1/tags lists tags by code",
+        "unknown_segment" => "GET /api/v1/segments lists segments by id",
+        "unknown_list" => "GET /api/v1/lists lists them by id",
+        "unknown_place" => "name a place that members have",
+        "segment_cycle" => "take the reference out that leads back to this one",
+        "formula_form" | "unknown_word" => "all words of formulas are in cdp/src/tag/formula.rs",
+        "too_deep" | "too_many" | "too_long" => "split it: a segment can refer to others",
+        _ => return None,
+    })
 }
 
 /// A place one key further in.

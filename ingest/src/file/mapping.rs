@@ -91,7 +91,10 @@ pub struct MappingErrors(pub Vec<MappingProblem>);
 
 impl fmt::Display for MappingErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the mapping has {} mistakes", self.0.len())?;
+        match self.0.len() {
+            1 => f.write_str("the mapping has a mistake")?,
+            many => write!(f, "the mapping has {many} mistakes")?,
+        }
         for problem in &self.0 {
             write!(f, "\n  {}: {}", problem.place, problem.what)?;
         }
