@@ -35,7 +35,7 @@ mod store;
 mod view;
 
 pub use engine::{
-    Change, Counted, Distribution, Engine, ListFigures, Memory, NotReady, Previewed, Unseen,
+    Change, Counted, Distribution, Engine, Heeded, ListFigures, Memory, NotReady, Previewed, Unseen,
 };
 pub use live::{Retag, Transition};
 pub use series::Series;

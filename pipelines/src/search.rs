@@ -18,7 +18,8 @@ use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, IdentRow, MemberRow, MemberState};
 use cdp::profile::Value;
 use cdp::profile::concluded::tags;
-use cdp::profile::view::{View, member_view};
+use cdp::profile::row::TAGS;
+use cdp::profile::view::{View, member_facts};
 use parking_lot::Mutex;
 pub use query::search::SearchError;
 use query::search::terms::{self, Terms};
@@ -237,9 +238,9 @@ impl Work {
             let snapshot = self.platform.rows().snapshot()?;
             // Later chunks are read later; what is committed is as new as the first.
             position = position.or(Some(end(snapshot.at())));
-            let schema = schema_of(&snapshot)?;
+            let (schema, tagged) = (schema_of(&snapshot)?, any_tags(&snapshot)?);
             for &member in members {
-                self.put(&snapshot, &schema, member)?;
+                self.put(&snapshot, &schema, member, tagged)?;
             }
             if self.stopping() {
                 return Ok(());
@@ -266,7 +267,7 @@ impl Work {
         let (mut next, mut swept) = (Some(0u32), 0u64);
         while let Some(from) = next {
             let snapshot = self.platform.rows().snapshot()?;
-            let schema = schema_of(&snapshot)?;
+            let (schema, tagged) = (schema_of(&snapshot)?, any_tags(&snapshot)?);
             let mut members = Vec::new();
             Rows::scan_from(
                 &snapshot,
@@ -283,7 +284,7 @@ impl Work {
                 .filter(|_| members.len() == SNAPSHOT_MEMBERS)
                 .and_then(|last| last.0.checked_add(1));
             for &member in &members {
-                self.put(&snapshot, &schema, member)?;
+                self.put(&snapshot, &schema, member, tagged)?;
             }
             swept += members.len() as u64;
             self.shared.swept.store(swept, Ordering::Relaxed);
@@ -300,8 +301,9 @@ impl Work {
         rows: &dyn Rows,
         schema: &AttributeSchema,
         member: MemberNo,
+        tagged: bool,
     ) -> Result<(), StepError> {
-        let Some(mut all) = text(rows, schema, member, &Scope::installation())? else {
+        let Some(mut all) = text(rows, schema, member, &Scope::installation(), tagged)? else {
             self.index.remove(member);
             return Ok(());
         };
@@ -313,7 +315,7 @@ impl Work {
                 brands: BrandSet::Only(vec![brand]),
                 ..Scope::installation()
             };
-            if let Some(own) = text(rows, schema, member, &scope)? {
+            if let Some(own) = text(rows, schema, member, &scope, tagged)? {
                 all.names.extend(own.names);
                 all.texts.extend(own.texts);
             }
@@ -326,12 +328,23 @@ impl Work {
     }
 }
 
-/// What `scope` may find a member by. `None`: it is nobody that is searched for.
+/// Whether anybody has a tag. Asked once of a snapshot, it saves a look for each member where nobody has.
+pub fn any_tags(rows: &dyn Rows) -> Result<bool, RowsError> {
+    let mut any = false;
+    rows.scan(TAGS, &[], &mut |_, _| {
+        any = true;
+        false
+    })?;
+    Ok(any)
+}
+
+/// What `scope` may find a member by. `None`: it is nobody that is searched for. `tagged`: see [`any_tags`].
 pub fn text(
     rows: &dyn Rows,
     schema: &AttributeSchema,
     member: MemberNo,
     scope: &Scope,
+    tagged: bool,
 ) -> Result<Option<MemberText>, RowsError> {
     let Some(known) = row::get::<MemberRow>(rows, row::MEMBER, &row::key32(member.0))? else {
         return Ok(None);
@@ -339,7 +352,7 @@ pub fn text(
     if !matches!(known.state, MemberState::Member | MemberState::Visitor) {
         return Ok(None);
     }
-    let view = member_view(rows, member, schema, scope)?.unwrap_or_default();
+    let view = member_facts(rows, member, schema, scope)?.unwrap_or_default();
     let mut found = MemberText {
         member,
         brands: view.brands.iter().copied().collect(),
@@ -353,8 +366,10 @@ pub fn text(
         }
     }
     attributes(&view, &mut found);
-    for (_, tag) in tags(rows, member)? {
-        plain(&tag.value, &mut found.texts);
+    if tagged {
+        for (_, tag) in tags(rows, member)? {
+            plain(&tag.value, &mut found.texts);
+        }
     }
     Ok(Some(found))
 }

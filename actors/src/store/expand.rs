@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use fjall::Slice;
+use foldhash::fast::RandomState;
 
 use super::system::RowForm;
 use super::{Committed, StoreError, UnitRow, chain, unit_key};
@@ -13,7 +14,7 @@ use crate::model::Unit;
 /// The writes of a run of frames, by stored key (space byte and key).
 pub(super) struct Expanded {
     /// Last value of each key; `None` deletes.
-    pub rows: HashMap<Slice, Option<Bytes>>,
+    pub rows: HashMap<Slice, Option<Bytes>, RandomState>,
     /// Units that moved.
     pub units: BTreeMap<Unit, UnitRow>,
 }
@@ -33,7 +34,7 @@ pub(super) fn expand(
 ) -> Result<Expanded, StoreError> {
     let rows: usize = frames.iter().map(|frame| frame.inner.rows.len()).sum();
     let mut edit = Writing {
-        rows: HashMap::with_capacity(rows),
+        rows: HashMap::with_capacity_and_hasher(rows, RandomState::default()),
         scratch: Vec::with_capacity(64),
     };
     let mut moved: BTreeMap<Unit, UnitRow> = BTreeMap::new();
@@ -62,7 +63,7 @@ pub(super) fn expand(
 }
 
 struct Writing {
-    rows: HashMap<Slice, Option<Bytes>>,
+    rows: HashMap<Slice, Option<Bytes>, RandomState>,
     scratch: Vec<u8>,
 }
 

@@ -5,42 +5,54 @@
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::machine::{RowWrite, Rows, RowsError, Space};
 use crate::model::Offset;
 use crate::result::Inner;
 
+/// Entries of dropped batches that may stand in the index before it is swept: a sweep costs a look at every entry.
+const STALE_MIN: usize = if cfg!(test) { 4 } else { 1024 };
+
 /// Rows written by batches that a snapshot may not have.
 ///
 /// It holds the batches' own rows and an index of the newest write of each key: no row is copied. Most rows are asked for
-/// by key or never; a prefix sorts the rows of its space, once for each batch.
+/// by key or never; a prefix sorts the rows of its space, once for each batch. A dropped batch leaves its entries behind:
+/// they are taken for nothing when met, and swept together once they are as many as the living ones.
 #[derive(Default)]
 pub struct Overlay {
-    /// The newest write of each key.
+    /// The newest write of each key, and entries of batches that are gone.
     newest: HashTable<Place>,
     /// Batches, oldest first.
     layers: VecDeque<Layer>,
     /// Number of the oldest layer.
     first: u64,
+    /// Entries of batches that are gone.
+    stale: usize,
     hasher: RandomState,
 }
 
-/// Where a row stands: its layer's number and its place in it.
+/// Where a row stands: its layer's number and its place in it, with half of its key's hash, so that the index can grow
+/// and be swept without a look at the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Place {
     layer: u64,
     row: u32,
+    hash: u32,
 }
 
 struct Layer {
     batch: u64,
     at: Option<Offset>,
     inner: Arc<Inner>,
+    /// Rows that no later batch wrote again.
+    newest: usize,
     /// Rows of a space in order of their keys, the last write of each; made when a prefix of that space is asked for.
     sorted: [OnceCell<Box<[u32]>>; 256],
 }
@@ -72,27 +84,33 @@ impl Overlay {
         self.layers.push_back(Layer {
             batch,
             at: None,
-            inner,
+            inner: inner.clone(),
+            newest: 0,
             sorted: [const { OnceCell::new() }; 256],
         });
-        let (layers, first, hasher) = (&self.layers, self.first, &self.hasher);
-        let rows = &layers[layers.len() - 1].inner.rows;
-        self.newest.reserve(rows.len(), |place| {
-            hash(hasher, row_at(layers, first, *place))
-        });
-        for (at, row) in (0u32..).zip(rows) {
-            let place = Place { layer, row: at };
+        let (layers, first) = (&mut self.layers, self.first);
+        self.newest.reserve(inner.rows.len(), spread_of);
+        for (at, row) in (0u32..).zip(&inner.rows) {
+            let place = Place {
+                layer,
+                row: at,
+                hash: hash(&self.hasher, row.space, &row.key),
+            };
             let known = self.newest.entry(
-                hash(hasher, row),
-                |known| same(row_at(layers, first, *known), row.space, &row.key),
-                |known| hash(hasher, row_at(layers, first, *known)),
+                spread_of(&place),
+                |known| is(layers, first, known, place.hash, row.space, &row.key),
+                spread_of,
             );
             match known {
-                hashbrown::hash_table::Entry::Occupied(mut known) => *known.get_mut() = place,
-                hashbrown::hash_table::Entry::Vacant(free) => {
+                Entry::Occupied(mut known) => {
+                    let older = std::mem::replace(known.get_mut(), place);
+                    layers[(older.layer - first) as usize].newest -= 1;
+                }
+                Entry::Vacant(free) => {
                     free.insert(place);
                 }
             }
+            layers[(layer - first) as usize].newest += 1;
         }
     }
 
@@ -109,21 +127,13 @@ impl Overlay {
             && layer.at.is_some()
             && layer.at <= applied
         {
-            for (at, row) in (0u32..).zip(&layer.inner.rows) {
-                // A later write of the key has taken the place over; then it is that batch's to drop.
-                let place = Place {
-                    layer: self.first,
-                    row: at,
-                };
-                let known = self
-                    .newest
-                    .find_entry(hash(&self.hasher, row), |known| *known == place);
-                if let Ok(known) = known {
-                    known.remove();
-                }
-            }
+            self.stale += layer.newest;
             self.layers.pop_front();
             self.first += 1;
+        }
+        if self.stale > STALE_MIN.max(self.rows()) {
+            self.newest.retain(|place| place.layer >= self.first);
+            self.stale = 0;
         }
     }
 
@@ -134,7 +144,7 @@ impl Overlay {
 
     /// Keys that it holds.
     pub fn rows(&self) -> usize {
-        self.newest.len()
+        self.newest.len() - self.stale
     }
 
     /// The overlay over rows that are older.
@@ -148,11 +158,10 @@ impl Overlay {
     /// The newest write of a key, if a batch here wrote it.
     fn find(&self, space: Space, key: &[u8]) -> Option<&RowWrite> {
         let (layers, first) = (&self.layers, self.first);
-        let found = self
-            .newest
-            .find(hash_of(&self.hasher, space, key), |known| {
-                same(row_at(layers, first, *known), space, key)
-            });
+        let hash = hash(&self.hasher, space, key);
+        let found = self.newest.find(spread(hash), |known| {
+            is(layers, first, known, hash, space, key)
+        });
         found.map(|place| row_at(layers, first, *place))
     }
 
@@ -169,16 +178,32 @@ fn row_at(layers: &VecDeque<Layer>, first: u64, place: Place) -> &RowWrite {
     &layer.inner.rows[place.row as usize]
 }
 
-fn same(row: &RowWrite, space: Space, key: &[u8]) -> bool {
-    row.space == space && row.key[..] == *key
+/// Whether an entry is a key's, of a batch that is still here.
+fn is(
+    layers: &VecDeque<Layer>,
+    first: u64,
+    known: &Place,
+    hash: u32,
+    space: Space,
+    key: &[u8],
+) -> bool {
+    known.hash == hash && known.layer >= first && {
+        let row = row_at(layers, first, *known);
+        row.space == space && row.key[..] == *key
+    }
 }
 
-fn hash(hasher: &RandomState, row: &RowWrite) -> u64 {
-    hash_of(hasher, row.space, &row.key)
+fn hash(hasher: &RandomState, space: Space, key: &[u8]) -> u32 {
+    (hasher.hash_one((space.0, key)) >> 32) as u32
 }
 
-fn hash_of(hasher: &RandomState, space: Space, key: &[u8]) -> u64 {
-    hasher.hash_one((space.0, key))
+fn spread_of(place: &Place) -> u64 {
+    spread(place.hash)
+}
+
+/// Half a hash as a whole one: the table takes its place from the low bits and a tag from the high ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Rows as the unit sees them.

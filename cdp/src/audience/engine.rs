@@ -131,6 +131,8 @@ pub struct Engine {
     begun: BTreeMap<Box<str>, Series>,
     /// Measures by the names of events met so far.
     about: HashMap<Box<str>, About>,
+    /// How often what is heeded has changed.
+    heeding: u64,
     segments: Segments,
     transitions: Vec<Transition>,
     retags: Vec<Retag>,
@@ -153,6 +155,36 @@ struct About {
     begun: Vec<Box<str>>,
 }
 
+/// Names of events remembered with what heeds them; more are looked at anew.
+const NAMES_MAX: usize = 4096;
+
+/// Which events an engine wants to be told of: most names of events are in nobody's rule, and need not be opened.
+#[derive(Debug, Clone)]
+pub struct Heeded {
+    version: u64,
+    all: bool,
+    measures: Vec<Arc<Measure>>,
+    known: HashMap<Box<str>, bool>,
+}
+
+impl Heeded {
+    /// Whether events of a name are wanted.
+    pub fn heeds(&mut self, name: &str) -> bool {
+        if self.all || name == SCAN {
+            return true;
+        }
+        if let Some(known) = self.known.get(name) {
+            return *known;
+        }
+        if self.known.len() == NAMES_MAX {
+            self.known.clear();
+        }
+        let heeds = self.measures.iter().any(|measure| measure.is_about(name));
+        self.known.insert(name.into(), heeds);
+        heeds
+    }
+}
+
 /// The place that scans tell.
 const LAST_SCAN: &str = "last_scan";
 
@@ -173,6 +205,7 @@ impl Engine {
             by_place: BTreeMap::new(),
             begun: BTreeMap::new(),
             about: HashMap::new(),
+            heeding: 0,
             segments: Segments::default(),
             transitions: Vec::new(),
             retags: Vec::new(),
@@ -187,6 +220,27 @@ impl Engine {
     /// The engine's time: that of the last [`Engine::tick`] or question.
     pub fn now(&self) -> Time {
         self.now
+    }
+
+    /// Which events it wants to be told of at present.
+    pub fn heeded(&self) -> Heeded {
+        let series = self.store.series.iter().chain(self.begun.values());
+        Heeded {
+            version: self.heeding,
+            all: !self.views.is_empty(),
+            measures: series.map(|series| series.measure().clone()).collect(),
+            known: HashMap::new(),
+        }
+    }
+
+    /// Whether it wants other events than when this was answered.
+    pub fn heeds_others(&self, heeded: &Heeded) -> bool {
+        self.heeding != heeded.version
+    }
+
+    fn listen_anew(&mut self) {
+        self.about.clear();
+        self.heeding += 1;
     }
 
     /// Takes a change. Segments follow in [`Engine::tick`] and [`Engine::drain_transitions`].
@@ -342,6 +396,9 @@ impl Engine {
         brand: BrandId,
     ) {
         if !self.about.contains_key(name) {
+            if self.about.len() == NAMES_MAX {
+                self.about.clear();
+            }
             let about = self.about_of(name);
             self.about.insert(name.into(), about);
         }
@@ -462,14 +519,14 @@ impl Engine {
         if self.store.measure(measure.key()).is_none() && !self.begun.contains_key(measure.key()) {
             let series = self.measure_builder(measure);
             self.begun.insert(series.measure().key().into(), series);
-            self.about.clear();
+            self.listen_anew();
         }
     }
 
     /// Gives up a measure whose history nobody will read.
     pub fn measure_give_up(&mut self, key: &str) {
         if self.begun.remove(key).is_some() {
-            self.about.clear();
+            self.listen_anew();
         }
     }
 
@@ -490,7 +547,7 @@ impl Engine {
         }
         self.store.series.push(history);
         self.by_series.push(Vec::new());
-        self.about.clear();
+        self.listen_anew();
     }
 
     /// Gives a segment a rule. The old edition serves until this one is computed.
@@ -576,6 +633,7 @@ impl Engine {
         let known = self.views.iter().any(|view| *view.brands == *brands);
         if !known {
             self.views.push(View::new(brands));
+            self.listen_anew();
         }
         !known
     }

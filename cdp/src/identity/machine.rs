@@ -383,11 +383,13 @@ impl IdentityMachine {
             test: entry.flags & super::memory::Member::REAL == 0,
             identifiers: Vec::new(),
             absorbed: Vec::new(),
-            entry: entry.to_row(),
+            entry: entry.to_row(false),
         };
         if matches!(row.state, MemberState::Member | MemberState::Visitor) {
             let mut idents: Vec<u32> = self.memory.ring(no).to_vec();
             idents.sort_by_key(|&no| (self.memory.kind_rule(self.memory.ident(no).kind).rank, no));
+            let mut idents_of = idents.iter().map(|&no| self.memory.ident(no));
+            row.entry = entry.to_row(idents_of.any(|ident| ident.has(Ident::ORDERS)));
             row.identifiers = idents.into_iter().map(IdentNo).collect();
             for number in self.memory.numbers(no) {
                 let since = i64::from(self.memory.member(number).since) * 1_000;

@@ -29,7 +29,7 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::fold::Reason;
-use super::memory::Ident;
+use super::memory::{Ident, Member};
 use super::rules::Rules;
 use crate::dead::time_key;
 use crate::dictionary::NameRules;
@@ -357,6 +357,10 @@ pub fn resolve(rows: &dyn Rows, member: MemberNo) -> Result<Option<MemberNo>, Ro
 /// The fragments of a member of today: its identifiers, and the orders that follow them.
 pub fn fragments_of(rows: &dyn Rows, member: &MemberRow) -> Result<Vec<IdentNo>, RowsError> {
     let mut fragments = member.identifiers.clone();
+    // Most have none, and who looks at many members should not pay for a row of each of their identifiers.
+    if !Member::may_have_orders(&member.entry) {
+        return Ok(fragments);
+    }
     for ident in &member.identifiers {
         // A prefix costs several times what a key costs, and most identifiers have no order of their own.
         if !state_of(rows, *ident)?.is_some_and(|state| state.has(Ident::ORDERS)) {

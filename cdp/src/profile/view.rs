@@ -11,7 +11,7 @@ mod walk;
 mod whole;
 
 pub use mask::mask;
-pub use member::{AttributeView, OrderSummary, View, fragments, member_view};
+pub use member::{AttributeView, OrderSummary, View, fragments, member_facts, member_view};
 pub use orders::{OrderPage, OrderView, is_order_cursor, order_page};
 pub use timeline::{
     Change, ChangeKind, HistoryItem, TimelineFilter, TimelineItem, TimelinePage, attribute_history,

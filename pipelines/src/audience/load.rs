@@ -12,7 +12,7 @@ use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, MemberRow, MemberState};
 use cdp::profile::concluded::{self, TagValue, tags};
 use cdp::profile::row as member_row;
-use cdp::profile::view::{Attributes, member_view, whole_attributes, whole_attributes_of_shard};
+use cdp::profile::view::{Attributes, member_facts, whole_attributes, whole_attributes_of_shard};
 use parking_lot::Mutex;
 
 /// Members that are given to the engine at once: a question waits for as many at most.
@@ -54,7 +54,7 @@ impl Seen {
             brands: BrandSet::Only(brands.to_vec()),
             fields: FieldClass::P3,
         };
-        let view = member_view(rows, member, schema, &scope)?;
+        let view = member_facts(rows, member, schema, &scope)?;
         let visible = view.is_some();
         let mut differ = Differences::new();
         if let Some(mut view) = view {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use actors::history::{Each, History, HistoryError, HistoryEvent, Scanned, Wanted};
 use actors::machine::{Personal, RecordAt};
 use actors::model::{IdentNo, Offset, Position, Unit};
+use actors::result::FrameError;
 use actors::runtime::feed::{FeedError, RESULTS};
 use actors::runtime::runner::Shared;
 use cdp::routed::{self, Erased, EventBody, EventHead, schema};
@@ -31,12 +32,14 @@ impl Tail {
     }
 
     /// Shows all events of results from `from` up to `until`, in the order in which identity decided them, until `each`
-    /// breaks off. Answers from where to go on: behind the result in which it was broken off. `erased` hears of fragments
+    /// breaks off. A result is shown to its end even so: answered is from where to go on, behind that result. Events that `pick` does not
+    /// want by their name are not opened. `erased` hears of fragments
     /// whose person was forgotten; no event of theirs comes later.
     pub fn read(
         &self,
         from: Offset,
         until: Offset,
+        pick: &mut dyn FnMut(&str) -> bool,
         each: &mut dyn FnMut(&HistoryEvent<'_>) -> ControlFlow<()>,
         erased: &mut dyn FnMut(&[IdentNo]),
     ) -> Result<Offset, FeedError> {
@@ -45,27 +48,42 @@ impl Tail {
             let frame = self.shared.feeds.frame(at)?;
             let mut flow = ControlFlow::Continue(());
             if frame.header.unit == Unit::IDENTITY {
-                for record in frame.records_of(schema::EVENT, &*self.shared.sealer)? {
-                    let Some(head) = routed::decode::<EventHead>(&record.envelope) else {
-                        continue; // The member unit parks it; it counts for nobody.
-                    };
-                    if head.order_only {
-                        continue;
-                    }
-                    let body: Option<EventBody> = match &record.personal {
-                        Personal::Open(bytes) => routed::decode(bytes),
-                        Personal::None | Personal::Erased => None,
-                    };
-                    if flow.is_continue() {
-                        flow = each(&lent(&head, body.as_ref(), record.at));
+                let mut forgotten_here: Vec<IdentNo> = Vec::new();
+                for record in frame.sealed() {
+                    let opened = || record.open(&*self.shared.sealer).map_err(FrameError::from);
+                    match record.schema {
+                        schema::EVENT => {
+                            // One that does not read, the member unit parks; it counts for nobody.
+                            let head = routed::decode::<EventHead>(record.envelope);
+                            let Some(head) = head.filter(|it| !it.order_only && pick(&it.name))
+                            else {
+                                continue;
+                            };
+                            let personal = opened()?;
+                            let body: Option<EventBody> = match &personal {
+                                Personal::Open(bytes) => routed::decode(bytes),
+                                Personal::None | Personal::Erased => None,
+                            };
+                            let index = record.index;
+                            let at = RecordAt {
+                                position: frame.at,
+                                index,
+                            };
+                            if each(&lent(&head, body.as_ref(), at)).is_break() {
+                                flow = ControlFlow::Break(());
+                            }
+                        }
+                        schema::ERASED => {
+                            if let Some(forgotten) = routed::decode::<Erased>(record.envelope) {
+                                forgotten_here.extend(forgotten.fragments);
+                            }
+                        }
+                        _ => {}
                     }
                 }
-            }
-            if frame.header.unit == Unit::IDENTITY {
-                for record in frame.records_of(schema::ERASED, &*self.shared.sealer)? {
-                    if let Some(forgotten) = routed::decode::<Erased>(&record.envelope) {
-                        erased(&forgotten.fragments);
-                    }
+                // No event of theirs comes later.
+                if !forgotten_here.is_empty() {
+                    erased(&forgotten_here);
                 }
             }
             at = Offset(at.0 + 1);
@@ -100,7 +118,11 @@ impl History for Tail {
         let read = self.read(
             wanted.from,
             until,
+            &mut |_| true,
             &mut |event| {
+                if seen.stopped {
+                    return ControlFlow::Break(());
+                }
                 seen.read += 1;
                 if !wanted.holds(event) {
                     return ControlFlow::Continue(());

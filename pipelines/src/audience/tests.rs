@@ -120,6 +120,16 @@ impl World {
     }
 
     async fn send(&mut self, identifiers: &[&str], rest: &str) {
+        let records = self.admit(identifiers, rest);
+        self.append(&records).await;
+    }
+
+    async fn append(&self, records: &[ingest::RawRecord]) {
+        let token = self.platform().append(records).await.unwrap();
+        self.platform().wait(token, PATIENCE).await.unwrap();
+    }
+
+    fn admit(&mut self, identifiers: &[&str], rest: &str) -> Vec<ingest::RawRecord> {
         self.messages += 1;
         let identifiers: Vec<String> = identifiers.iter().map(|it| format!("{it:?}")).collect();
         let json = format!(
@@ -145,8 +155,7 @@ impl World {
         };
         let admitted = ingest::admit(Protocol::Own, &source, request).unwrap();
         assert_eq!(admitted.rejected().count(), 0, "{json}");
-        let token = self.platform().append(&admitted.records).await.unwrap();
-        self.platform().wait(token, PATIENCE).await.unwrap();
+        admitted.records
     }
 
     async fn identify(&mut self, identifiers: &[&str], traits: &str) {
@@ -433,6 +442,27 @@ async fn members_enter_and_leave_live_and_a_restart_changes_nothing() {
         world.changes("user_id:a"),
         ["+1 rebuilt", "-1 live", "+1 live"]
     );
+}
+
+/// Identity decides thousands of events in one result when they come fast: all of them count, whatever a round takes at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_events_of_a_large_result_count() {
+    const PEOPLE: u64 = 1_500;
+    let mut world = World::new().await;
+    let buyers = r#"{"event":"buy","agg":"count","op":"gte","value":1,"within":"7d"}"#;
+    let segment = world.segment("Buyers", buyers).await;
+    world.serving(segment, 1).await;
+    let mut records = Vec::new();
+    for person in 0..PEOPLE {
+        let event = format!(r#""type":"track","name":"buy","time":{NOON:?},"properties":{{}}"#);
+        records.extend(world.admit(&[&format!("user_id:p{person}")], &event));
+    }
+    world.append(&records).await;
+    world.settled().await;
+    assert_eq!(world.count(buyers).await, PEOPLE);
+    let counted = |members: BTreeSet<MemberNo>| members.len() as u64;
+    let all = (world.audience()).segment_members(&BrandSet::All, segment, None, 2_000);
+    assert_eq!(counted(all.unwrap().into_iter().collect()), PEOPLE);
 }
 
 #[tokio::test(flavor = "multi_thread")]

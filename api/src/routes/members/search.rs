@@ -126,7 +126,7 @@ async fn search(
     for member in &found.members {
         // The index knows facts of all brands: what a brand's user finds must show in what that user sees.
         if !everything {
-            let own = text(&snapshot, &schema, *member, &caller.scope)?;
+            let own = text(&snapshot, &schema, *member, &caller.scope, true)?;
             if !own.is_some_and(|own| matches(&own, &find.q)) {
                 continue;
             }

@@ -119,6 +119,11 @@ impl Member {
     pub(in crate::identity) const NOBODY: u32 = 4;
     /// Has an identifier that is not from a test source only.
     pub(in crate::identity) const REAL: u32 = 8;
+    /// In a row only: whether orders of their own follow its identifiers is said by [`Member::ORDERS`]. Rows of before that
+    /// say nothing.
+    pub(in crate::identity) const SUMMED: u32 = 1 << 30;
+    /// In a row only: orders of their own follow an identifier of it.
+    pub(in crate::identity) const ORDERS: u32 = 1 << 31;
 
     pub(in crate::identity) fn is_live(&self) -> bool {
         self.flags & Member::LIVE != 0
@@ -147,12 +152,26 @@ impl Member {
         }
     }
 
-    pub(in crate::identity) fn to_row(self) -> [u8; 16] {
-        to_row(self.into_words())
+    /// The row's bytes; `orders`: whether orders of their own follow its identifiers.
+    pub(in crate::identity) fn to_row(self, orders: bool) -> [u8; 16] {
+        let mut entry = self;
+        entry.flags |= Member::SUMMED;
+        if orders {
+            entry.flags |= Member::ORDERS;
+        }
+        to_row(entry.into_words())
     }
 
     pub(in crate::identity) fn from_row(row: &[u8; 16]) -> Member {
-        Member::from_words(words(row))
+        let mut entry = Member::from_words(words(row));
+        entry.flags &= !(Member::SUMMED | Member::ORDERS);
+        entry
+    }
+
+    /// Whether orders of their own may follow identifiers of a row's member.
+    pub(in crate::identity) fn may_have_orders(row: &[u8; 16]) -> bool {
+        let flags = Member::from_words(words(row)).flags;
+        flags & (Member::SUMMED | Member::ORDERS) != Member::SUMMED
     }
 }
 

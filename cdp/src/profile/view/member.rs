@@ -93,8 +93,30 @@ pub fn member_view(
     schema: &AttributeSchema,
     scope: &Scope,
 ) -> Result<Option<View>, RowsError> {
+    let merging = moves::is_merging(rows, member)?;
+    view_of(rows, member, schema, scope, merging)
+}
+
+/// As [`member_view`], without a look at whether facts are on their way: for who looks at many members and is told when
+/// facts arrive.
+pub fn member_facts(
+    rows: &dyn Rows,
+    member: MemberNo,
+    schema: &AttributeSchema,
+    scope: &Scope,
+) -> Result<Option<View>, RowsError> {
+    view_of(rows, member, schema, scope, false)
+}
+
+fn view_of(
+    rows: &dyn Rows,
+    member: MemberNo,
+    schema: &AttributeSchema,
+    scope: &Scope,
+    merging: bool,
+) -> Result<Option<View>, RowsError> {
     let mut view = View {
-        merging: moves::is_merging(rows, member)?,
+        merging,
         ..View::default()
     };
     let mut whole = Cell::default();

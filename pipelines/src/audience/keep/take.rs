@@ -8,13 +8,13 @@ use std::sync::atomic::Ordering;
 use actors::history::{Columns, Each, HistoryEvent, Wanted};
 use actors::model::{BrandId, EventKind, IdentNo, MemberNo, Offset, Place, Position, Time};
 use actors::store::Snapshot;
-use cdp::audience::Change;
+use cdp::audience::{Change, Engine};
 
 use super::Keeper;
+use crate::audience::AudienceError;
 use crate::audience::book::schema_of;
 use crate::audience::changes::Changed;
 use crate::audience::load::{self, Read};
-use crate::audience::{AudienceError, Inner};
 
 /// Members read and events decoded before they are given to the engine.
 const CHUNK: usize = 512;
@@ -105,10 +105,12 @@ impl Keeper {
     pub(super) fn take_events(&mut self, from: Offset, until: Offset) -> Result<(), AudienceError> {
         let inner = &self.inner;
         let mut at = from;
+        let mut heeded = inner.engine.lock().heeded();
         while at < until {
             let mut taken = Vec::with_capacity(CHUNK);
             // Broken off between two results only, so that a position says which events the engine has.
             let mut forgotten: Vec<IdentNo> = Vec::new();
+            let mut pick = |name: &str| heeded.heeds(name);
             let mut each = |event: &HistoryEvent<'_>| {
                 if !event.test {
                     taken.push(Taken::of(event));
@@ -119,11 +121,19 @@ impl Keeper {
                 }
             };
             let mut erased = |fragments: &[IdentNo]| forgotten.extend_from_slice(fragments);
-            let next = inner.tail.read(at, until, &mut each, &mut erased)?;
+            let tail = &inner.tail;
+            let next = tail.read(at, until, &mut pick, &mut each, &mut erased)?;
             let mut applied = inner.applied.lock();
-            give(inner, &mut taken);
-            if !forgotten.is_empty() {
-                self.forget(&forgotten);
+            let mut engine = inner.engine.lock();
+            if engine.heeds_others(&heeded) {
+                // A measure was begun meanwhile, from where these events begin.
+                heeded = engine.heeded();
+                continue;
+            }
+            give(&mut engine, &mut taken);
+            // They are in no list any more. What lists keep of them is forgotten with their keys, by the effect.
+            for fragment in forgotten {
+                engine.apply(Change::Forget { fragment });
             }
             applied.0 = next;
             at = next;
@@ -156,16 +166,6 @@ impl Keeper {
         Ok(())
     }
 
-    /// Whoever is erased is in no list any more. What lists keep of them is forgotten with their keys, by the effect.
-    pub(super) fn forget(&self, fragments: &[IdentNo]) {
-        let mut engine = self.inner.engine.lock();
-        for fragment in fragments {
-            engine.apply(Change::Forget {
-                fragment: *fragment,
-            });
-        }
-    }
-
     /// Where members were seen, from all scans of the past.
     pub(super) fn load_places(&mut self, until: Offset) -> Result<(), AudienceError> {
         let inner = &self.inner;
@@ -183,7 +183,7 @@ impl Keeper {
             if event.place.is_some() && !event.test {
                 taken.push(Taken::of(event));
                 if taken.len() == CHUNK {
-                    give(inner, &mut taken);
+                    give(&mut inner.engine.lock(), &mut taken);
                 }
             }
             match inner.stop.load(Ordering::Relaxed) {
@@ -194,16 +194,12 @@ impl Keeper {
         let sink: &mut Each<'_> = &mut each;
         inner.history_up_to(until)?;
         inner.history.scan(&wanted, &mut [sink])?;
-        give(inner, &mut taken);
+        give(&mut inner.engine.lock(), &mut taken);
         Ok(())
     }
 }
 
-fn give(inner: &Inner, taken: &mut Vec<Taken>) {
-    if taken.is_empty() {
-        return;
-    }
-    let mut engine = inner.engine.lock();
+fn give(engine: &mut Engine, taken: &mut Vec<Taken>) {
     for event in taken.drain(..) {
         engine.apply(event.change());
     }
