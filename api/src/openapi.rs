@@ -1,19 +1,38 @@
 //! OpenAPI, made from the route table: a route cannot be missing in it.
 
+mod names;
+
 use utoipa::openapi::path::{
     HttpMethod, OperationBuilder, Parameter, ParameterBuilder, ParameterIn, Paths,
 };
 use utoipa::openapi::request_body::RequestBodyBuilder;
 use utoipa::openapi::schema::{ComponentsBuilder, Object, SchemaType, Type};
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
     Content, HeaderBuilder, InfoBuilder, OpenApi, OpenApiBuilder, Ref, RefOr, Required,
     ResponseBuilder, Schema,
 };
 use utoipa::{PartialSchema, ToSchema};
 
+use self::names::Names;
 use crate::error::ErrorBody;
 use crate::http::{Permission, Route, Routes};
+
+/// Topics in the order in which somebody who begins needs them; others follow, by name.
+const TOPICS: &[&str] = &[
+    "Sources",
+    "Events in",
+    "Imports",
+    "Members",
+    "Figures",
+    "Segments",
+    "Tags",
+    "Lists",
+    "Definitions",
+    "Dictionary",
+    "Dead letters",
+];
 
 /// The document of these routes.
 pub fn document(routes: &Routes) -> OpenApi {
@@ -30,11 +49,20 @@ pub fn document(routes: &Routes) -> OpenApi {
         );
     let mut inner = Vec::new();
     ErrorBody::schemas(&mut inner);
-    for route in routes.iter() {
-        inner.extend(route.doc.schemas.iter().cloned());
-        paths.add_path_operation(route.path, vec![method(route)], operation(route));
+    let names = Names::of(routes);
+    let mut topics: Vec<&str> = TOPICS.to_vec();
+    let mut others: Vec<&str> = routes.iter().map(|route| route.doc.tag).collect();
+    others.sort_unstable();
+    for other in others {
+        if !topics.contains(&other) {
+            topics.push(other);
+        }
     }
-    for (name, schema) in inner {
+    for route in routes.iter() {
+        let operation = operation(route, &names);
+        paths.add_path_operation(route.path, vec![method(route)], operation);
+    }
+    for (name, schema) in inner.into_iter().chain(names.schemas) {
         components = components.schema(name, schema);
     }
     OpenApiBuilder::new()
@@ -50,6 +78,11 @@ pub fn document(routes: &Routes) -> OpenApi {
         )
         .paths(paths)
         .components(Some(components.build()))
+        .tags(Some(
+            topics
+                .into_iter()
+                .map(|topic| TagBuilder::new().name(topic).build()),
+        ))
         .build()
 }
 
@@ -63,8 +96,9 @@ fn method(route: &Route) -> HttpMethod {
     }
 }
 
-fn operation(route: &Route) -> OperationBuilder {
+fn operation(route: &Route, names: &Names) -> OperationBuilder {
     let doc = &route.doc;
+    let named = |schema| names.resolved(&doc.schemas, schema);
     let mut operation = OperationBuilder::new()
         .tag(doc.tag)
         .summary(Some(doc.summary))
@@ -87,7 +121,7 @@ fn operation(route: &Route) -> OperationBuilder {
     if let Some(body) = &doc.body {
         let body = RequestBodyBuilder::new()
             .required(Some(Required::True))
-            .content("application/json", content(body.clone()));
+            .content("application/json", content(named(body)));
         operation = operation.request_body(Some(body.build()));
     }
     match route.permission {
@@ -97,9 +131,14 @@ fn operation(route: &Route) -> OperationBuilder {
     }
     let mut good = ResponseBuilder::new().description("done");
     if let Some(answer) = &doc.answer {
-        good = good.content("application/json", content(answer.clone()));
+        good = good.content("application/json", content(named(answer)));
     } else if let Some(media) = doc.media {
-        good = good.content(media, content(text_schema()));
+        let schema = match media {
+            // Of no fixed form.
+            "application/json" => RefOr::T(Schema::default()),
+            _ => text_schema(),
+        };
+        good = good.content(media, content(schema));
     }
     if doc.writes {
         let header = HeaderBuilder::new().schema(Some(text_schema())).build();
@@ -109,8 +148,15 @@ fn operation(route: &Route) -> OperationBuilder {
     let bad = ResponseBuilder::new()
         .description("refused")
         .content("application/json", content(RefOr::Ref(refusal)));
+    let good = good.build();
+    // What makes something answers 201.
+    let makes = route.method == axum::http::Method::POST
+        && matches!(&doc.answer, Some(RefOr::Ref(answer)) if answer.ref_location.ends_with("/Written"));
+    if makes {
+        operation = operation.response("201", good.clone());
+    }
     operation
-        .response("200", good.build())
+        .response("200", good)
         .response("default", bad.build())
 }
 

@@ -17,7 +17,7 @@ use crate::service::platform_config;
 /// Copy a data folder so that it can be restored anywhere
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The keys go into a folder of their own: the logs do not open without them, so keep them elsewhere. Rows and the lake
+The keys go into a folder of their own: the logs do not open without them, so keep them elsewhere. Rows and the lake \
 are copied as they are and name people: guard the backup too.
 A running server is asked over its API; the copy then lands in the folder that its backup.folder names.
 

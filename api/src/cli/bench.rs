@@ -10,7 +10,7 @@ use crate::bench::{self, BenchOptions, What};
 /// Measure this build on this machine
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-The server is a child process, the load generator runs beside it on the same cores. The disk's fsync time stands above
+The server is a child process, the load generator runs beside it on the same cores. The disk's fsync time stands above \
 every table. Nothing here fails for being slow.
 
 Examples:

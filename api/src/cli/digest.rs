@@ -17,7 +17,7 @@ Examples:
   tributary digest --data ./data --state
   tributary digest --data ./data --replay      decides everything again from the raw log and compares
 
-Results say which version of the logic decided them.  --replay decides those of this program's version again; those of
+Results say which version of the logic decided them.  --replay decides those of this program's version again; those of \
 another one are taken over as they were recorded, and how many there are is said on standard error.")]
 pub struct Args {
     #[command(flatten)]

@@ -11,7 +11,7 @@ use super::options::ConfigArgs;
 /// Make a new data folder from a backup
 #[derive(Debug, ClapArgs)]
 #[command(after_help = "\
-Every file is checked against the backup's manifest. The folder must be new or empty; effects are held after the first
+Every file is checked against the backup's manifest. The folder must be new or empty; effects are held after the first \
 start until a person releases them.
 
 Examples:

@@ -201,7 +201,7 @@ impl fmt::Display for Report {
             "  curl -s {auth} '{url}/api/v1/members?identifier={who}'"
         )?;
         writeln!(f, "  curl -s {auth} '{url}/api/v1/stats'")?;
-        write!(f, "  open {url}/openapi.json")
+        write!(f, "  open {url}/docs/")
     }
 }
 

@@ -13,6 +13,8 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use pipelines::audience::Sees;
 
 use super::auth::{self, Guard, Permission};
+use super::page::Page;
+use super::reply::Written;
 use crate::app::Shared;
 use crate::error::ApiError;
 
@@ -116,6 +118,24 @@ impl Doc {
     pub fn answers<A: ToSchema>(mut self) -> Doc {
         self.answer = Some(schema::<A>(&mut self.schemas));
         self
+    }
+
+    /// Its answer is a page of these.
+    #[must_use]
+    pub fn lists<T: ToSchema>(self) -> Doc
+    where
+        Page<T>: ToSchema,
+    {
+        self.answers::<Page<T>>().with::<T>()
+    }
+
+    /// Its answer is that of a write, with this in it.
+    #[must_use]
+    pub fn written<T: ToSchema>(self) -> Doc
+    where
+        Written<T>: ToSchema,
+    {
+        self.answers::<Written<T>>().with::<T>()
     }
 
     /// It refers to this schema, which generic ones do not name by themselves.

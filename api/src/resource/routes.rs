@@ -166,14 +166,14 @@ pub fn routes<R: Resource>() -> Routes {
                 .more("Every column is a parameter: `name=…`, several values by comma; `updated.from=…`, `id.to=…`, `folder.starts=…`.")
                 .query::<ListParameters>()
                 .with::<R::Body>()
-                .answers::<ResourcePage<Answer<R::Body>>>()
+                .answers::<ResourcePage<Answer<R::Body>>>().with::<Answer<R::Body>>()
                 .reads(),
         )
         .get(
             paths.one,
             read,
             get::<R>,
-            doc(tag, "One").answers::<Answer<R::Body>>().reads(),
+            doc(tag, "One").answers::<Answer<R::Body>>().with::<R::Body>().reads(),
         )
         .patch(
             paths.one,
@@ -181,8 +181,8 @@ pub fn routes<R: Resource>() -> Routes {
             change::<R>,
             doc(tag, "Change some fields")
                 .more(base)
-                .body::<ResourceInput<R::Body>>()
-                .answers::<Written<Answer<R::Body>>>()
+                .body::<ResourceInput<R::Body>>().with::<R::Body>()
+                .written::<Answer<R::Body>>().with::<R::Body>()
                 .reads(),
         )
         .delete(
@@ -191,19 +191,19 @@ pub fn routes<R: Resource>() -> Routes {
             delete::<R>,
             doc(tag, "Remove one that nobody uses")
                 .more(base)
-                .answers::<Written<Answer<R::Body>>>(),
+                .written::<Answer<R::Body>>().with::<R::Body>(),
         )
         .post(
             paths.enable,
             write,
             enable::<R>,
-            doc(tag, "Enable").answers::<Written<Answer<R::Body>>>(),
+            doc(tag, "Enable").written::<Answer<R::Body>>().with::<R::Body>(),
         )
         .post(
             paths.disable,
             write,
             disable::<R>,
-            doc(tag, "Disable").answers::<Written<Answer<R::Body>>>(),
+            doc(tag, "Disable").written::<Answer<R::Body>>().with::<R::Body>(),
         )
         .post(
             paths.batch,
@@ -211,7 +211,7 @@ pub fn routes<R: Resource>() -> Routes {
             batch::<R>,
             doc(tag, "Enable, disable or remove many")
                 .body::<BatchInput>()
-                .answers::<Written<BatchAnswer>>(),
+                .written::<BatchAnswer>(),
         )
         .get(
             paths.versions,
@@ -219,7 +219,7 @@ pub fn routes<R: Resource>() -> Routes {
             versions::<R>,
             doc(tag, "Versions, oldest first")
                 .query::<ListQuery>()
-                .answers::<Page<VersionView>>()
+                .lists::<VersionView>()
                 .reads(),
         )
         .get(
@@ -259,7 +259,9 @@ fn making<R: Resource>() -> Routes {
             create::<R>,
             doc(tag, "Make one")
                 .body::<ResourceInput<R::Body>>()
-                .answers::<Written<Answer<R::Body>>>()
+                .with::<R::Body>()
+                .written::<Answer<R::Body>>()
+                .with::<R::Body>()
                 // Rules name what others have just defined.
                 .reads(),
         )
@@ -270,7 +272,8 @@ fn making<R: Resource>() -> Routes {
             doc(tag, "Copy")
                 .more("The copy is a draft where its kind has drafts, otherwise disabled.")
                 .body::<CopyInput>()
-                .answers::<Written<Answer<R::Body>>>(),
+                .written::<Answer<R::Body>>()
+                .with::<R::Body>(),
         )
         .and(table::import_routes::<R>())
 }

@@ -90,7 +90,7 @@ pub fn import_routes<R: Resource>() -> Routes {
             doc(tag, "Import CSV or XLSX")
                 .more("The body is the file; the first row has the names of fields, as an export has them. All rows or none; `details` names every mistake with its row.")
                 .query::<ImportParameters>()
-                .answers::<Written<ImportAnswer>>(),
+                .written::<ImportAnswer>(),
         )
 }
 

@@ -23,7 +23,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Keys, revoked ones too, without their secrets")
                 .query::<ListQuery>()
-                .answers::<Page<KeyAnswer>>(),
+                .lists::<KeyAnswer>(),
         )
         .post(
             "/api/v1/api-keys",
@@ -32,13 +32,13 @@ pub fn routes() -> Routes {
             doc(tag, "Make a key")
                 .more("It sees no more than its maker. The key itself is shown this once.")
                 .body::<KeyInput>()
-                .answers::<Written<NewKeyAnswer>>(),
+                .written::<NewKeyAnswer>(),
         )
         .delete(
             "/api/v1/api-keys/{id}",
             Permission::KeysManage,
             revoke,
-            doc(tag, "Revoke a key, for ever").answers::<Written<RevokedAnswer>>(),
+            doc(tag, "Revoke a key, for ever").written::<RevokedAnswer>(),
         )
         .get(
             "/api/v1/me",

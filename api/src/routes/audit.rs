@@ -22,7 +22,7 @@ pub fn routes() -> Routes {
             doc(tag, "Who did what, the newest first")
                 .more("Entries about the group's own things need a key that sees the whole installation.")
                 .query::<Find>()
-                .answers::<Page<AuditView>>(),
+                .lists::<AuditView>(),
         )
         .get(
             "/api/v1/audit/verify",

@@ -21,7 +21,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Brands, oldest first")
                 .query::<ListQuery>()
-                .answers::<Page<BrandAnswer>>(),
+                .lists::<BrandAnswer>(),
         )
         .post(
             "/api/v1/brands",
@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
             create,
             doc(tag, "Add a brand")
                 .body::<BrandInput>()
-                .answers::<Written<BrandAnswer>>(),
+                .written::<BrandAnswer>(),
         )
 }
 

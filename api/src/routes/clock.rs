@@ -38,7 +38,7 @@ pub fn routes() -> Routes {
             put,
             doc(tag, "Set the clock, with --manual-clock only")
                 .body::<ClockInput>()
-                .answers::<Written<ClockAnswer>>(),
+                .written::<ClockAnswer>(),
         )
 }
 

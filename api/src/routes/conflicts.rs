@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
             "Identifiers that were left out of a merge, oldest first",
         )
         .query::<ConflictsQuery>()
-        .answers::<Page<ConflictAnswer>>()
+        .lists::<ConflictAnswer>()
         .reads(),
     )
 }

@@ -21,7 +21,7 @@ use self::fix::{FixInput, FixPreview};
 use crate::app::{Shared, Snapshot};
 use crate::error::ApiError;
 use crate::http::page::ListQuery;
-use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, Written, doc};
+use crate::http::{Caller, Page, Paging, Permission, Query, Routes, Segment, doc};
 use crate::jobs::JobView;
 
 pub use self::alert::{Alerts, run as run_alerts};
@@ -44,7 +44,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Events that could not be taken, oldest first")
                 .query::<DeadQuery>()
-                .answers::<Page<DeadAnswer>>()
+                .lists::<DeadAnswer>()
                 .reads(),
         )
         .get(
@@ -54,7 +54,7 @@ pub fn routes() -> Routes {
             doc(tag, "How many for which reason, source, event and field")
                 .more("The largest first. A group answers the id of one of its letters.")
                 .query::<DeadQuery>()
-                .answers::<Page<GroupAnswer>>()
+                .lists::<GroupAnswer>()
                 .reads(),
         )
         .get(
@@ -72,7 +72,7 @@ pub fn routes() -> Routes {
             doc(tag, "Decide it again, mended or as it was")
                 .more("With `body` the event is replaced by that JSON; its message id stays unless the body brings one.")
                 .body::<ReplayInput>()
-                .answers::<Written<ManyAnswer>>()
+                .written::<ManyAnswer>()
                 .writes(),
         )
         .post(
@@ -80,7 +80,7 @@ pub fn routes() -> Routes {
             write,
             command::drop_one,
             doc(tag, "It is not wanted any more")
-                .answers::<Written<ManyAnswer>>()
+                .written::<ManyAnswer>()
                 .writes(),
         )
         .post(
@@ -90,7 +90,7 @@ pub fn routes() -> Routes {
             doc(tag, "Decide several again as they were")
                 .more("At most 200 at once; `more` says that others match.")
                 .body::<ManyInput>()
-                .answers::<Written<ManyAnswer>>()
+                .written::<ManyAnswer>()
                 .writes(),
         )
         .post(
@@ -99,7 +99,7 @@ pub fn routes() -> Routes {
             command::drop_many,
             doc(tag, "Several are not wanted any more")
                 .body::<ManyInput>()
-                .answers::<Written<ManyAnswer>>()
+                .written::<ManyAnswer>()
                 .writes(),
         )
         .post(
@@ -121,7 +121,7 @@ pub fn routes() -> Routes {
                      wrong afterwards, stays open.",
                 )
                 .body::<FixInput>()
-                .answers::<Written<JobView>>(),
+                .written::<JobView>(),
         )
         .get(
             "/api/v1/dead-letters/fixes",
@@ -129,7 +129,7 @@ pub fn routes() -> Routes {
             fix::list,
             doc(tag, "Mending by rule, newest first")
                 .query::<ListQuery>()
-                .answers::<Page<JobView>>(),
+                .lists::<JobView>(),
         )
         .get(
             "/api/v1/dead-letters/fixes/{id}",
@@ -141,7 +141,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/fixes/{id}/cancel",
             write,
             fix::cancel,
-            doc(tag, "Stop it; what is replayed stays replayed").answers::<Written<JobView>>(),
+            doc(tag, "Stop it; what is replayed stays replayed").written::<JobView>(),
         )
         .and(alert::routes())
 }

@@ -44,7 +44,7 @@ pub fn routes() -> Routes {
             doc(tag, "Replace the identity rules")
                 .more(base)
                 .body::<Value>()
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .get(
             "/api/v1/attributes",
@@ -52,7 +52,7 @@ pub fn routes() -> Routes {
             attributes,
             doc(tag, "Attributes by name")
                 .query::<ListQuery>()
-                .answers::<Page<Value>>()
+                .lists::<Value>()
                 .reads(),
         )
         .post(
@@ -62,7 +62,7 @@ pub fn routes() -> Routes {
             doc(tag, "Add an attribute")
                 .more(base)
                 .body::<Value>()
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .get(
             "/api/v1/attributes/{name}",
@@ -77,7 +77,7 @@ pub fn routes() -> Routes {
             doc(tag, "Replace an attribute, or add it")
                 .more(base)
                 .body::<Value>()
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .patch(
             "/api/v1/attributes/{name}",
@@ -86,7 +86,7 @@ pub fn routes() -> Routes {
             doc(tag, "Change some fields of an attribute")
                 .more(base)
                 .body::<Value>()
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .delete(
             "/api/v1/attributes/{name}",
@@ -94,7 +94,7 @@ pub fn routes() -> Routes {
             delete_attribute,
             doc(tag, "Remove an attribute that no rule uses")
                 .more("Values stay with members, as of an attribute that nobody defined. A usual one gets its default back.")
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .get(
             "/api/v1/attributes/{name}/uses",
@@ -111,7 +111,7 @@ pub fn routes() -> Routes {
             doc(tag, "Replace all attributes")
                 .more("The body has `strict`, `unknown_class` and `attributes`, as `GET /api/v1/attribute-schema` answers it.")
                 .body::<Value>()
-                .answers::<Written<VersionAnswer>>(),
+                .written::<VersionAnswer>(),
         )
         .get(
             "/api/v1/attribute-schema",

@@ -52,7 +52,7 @@ pub fn routes() -> Routes {
             doc(tag, "Names of events, seen or named")
                 .more("Events of test sources are not counted.")
                 .query::<ListQuery>()
-                .answers::<Page<EventNameAnswer>>()
+                .lists::<EventNameAnswer>()
                 .counts(),
         )
         .get(
@@ -71,7 +71,7 @@ pub fn routes() -> Routes {
             doc(tag, "Say what an event is")
                 .more(merging)
                 .body::<NamingInput>()
-                .answers::<Written<NamingAnswer>>(),
+                .written::<NamingAnswer>(),
         )
         .patch(
             "/api/v1/dictionary/events/{name}",
@@ -80,7 +80,7 @@ pub fn routes() -> Routes {
             doc(tag, "Change some of what is said of an event")
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
-                .answers::<Written<NamingAnswer>>(),
+                .written::<NamingAnswer>(),
         )
         .get(
             "/api/v1/dictionary/attributes",
@@ -88,7 +88,7 @@ pub fn routes() -> Routes {
             attributes,
             doc(tag, "Attributes, seen, named or defined")
                 .query::<ListQuery>()
-                .answers::<Page<AttributeNameAnswer>>()
+                .lists::<AttributeNameAnswer>()
                 .counts(),
         )
         .get(
@@ -106,7 +106,7 @@ pub fn routes() -> Routes {
             doc(tag, "Say what an attribute is")
                 .more(attribute)
                 .body::<NamingInput>()
-                .answers::<Written<NamingAnswer>>(),
+                .written::<NamingAnswer>(),
         )
         .patch(
             "/api/v1/dictionary/attributes/{name}",
@@ -115,7 +115,7 @@ pub fn routes() -> Routes {
             doc(tag, "Change some of what is said of an attribute")
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
-                .answers::<Written<NamingAnswer>>(),
+                .written::<NamingAnswer>(),
         )
         .get(
             "/api/v1/dictionary/drift",
@@ -127,7 +127,7 @@ pub fn routes() -> Routes {
                      that stopped; days with three times more or fewer events than the week before.",
                 )
                 .query::<DriftQuery>()
-                .answers::<Page<DriftAnswer>>()
+                .lists::<DriftAnswer>()
                 .counts(),
         )
 }

@@ -27,7 +27,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "What is to be done outside and is not done yet")
                 .query::<EffectsQuery>()
-                .answers::<Page<EffectAnswer>>()
+                .lists::<EffectAnswer>()
                 .reads(),
         )
         .get(
@@ -46,7 +46,7 @@ pub fn routes() -> Routes {
                      `keys` the hold ends.",
                 )
                 .body::<ChoiceInput>()
-                .answers::<Written<ChoiceAnswer>>(),
+                .written::<ChoiceAnswer>(),
         )
         .post(
             "/api/v1/effects/discard",
@@ -54,19 +54,19 @@ pub fn routes() -> Routes {
             discard,
             doc(tag, "Forget effects: chosen ones, or (without `keys`) all that are held")
                 .body::<ChoiceInput>()
-                .answers::<Written<ChoiceAnswer>>(),
+                .written::<ChoiceAnswer>(),
         )
         .post(
             "/api/v1/effects/{key}/retry",
             manage,
             retry,
-            doc(tag, "Try one again that was given up").answers::<Written<EffectAnswer>>(),
+            doc(tag, "Try one again that was given up").written::<EffectAnswer>(),
         )
         .post(
             "/api/v1/effects/{key}/discard",
             manage,
             discard_one,
-            doc(tag, "Forget one").answers::<Written<EffectAnswer>>(),
+            doc(tag, "Forget one").written::<EffectAnswer>(),
         )
 }
 

@@ -43,7 +43,7 @@ pub fn routes() -> Routes {
                 )
                 .query::<UploadQuery>()
                 .body::<Vec<u8>>()
-                .answers::<Written<UploadAnswer>>(),
+                .written::<UploadAnswer>(),
         )
         .post(
             "/api/v1/imports/suggest",
@@ -74,7 +74,7 @@ pub fn routes() -> Routes {
                      that changes meanwhile is refused.",
                 )
                 .body::<ImportInput>()
-                .answers::<Written<ImportAnswer>>(),
+                .written::<ImportAnswer>(),
         )
         .get(
             "/api/v1/imports",
@@ -82,7 +82,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Imports, newest first")
                 .query::<ListQuery>()
-                .answers::<Page<ImportAnswer>>(),
+                .lists::<ImportAnswer>(),
         )
         .get(
             "/api/v1/imports/{id}",
@@ -96,14 +96,14 @@ pub fn routes() -> Routes {
             cancel,
             doc(tag, "Stop an import")
                 .more("Rows that were sent stay.")
-                .answers::<Written<ImportAnswer>>(),
+                .written::<ImportAnswer>(),
         )
         .post(
             "/api/v1/imports/{id}/resume",
             write,
             resume,
             doc(tag, "Let an import that failed or was cancelled go on")
-                .answers::<Written<ImportAnswer>>(),
+                .written::<ImportAnswer>(),
         )
         .get(
             "/api/v1/imports/{id}/rejects",

@@ -26,7 +26,7 @@ pub fn routes() -> Routes {
         doc("Items", "Things of a catalogue, by brand, type and id")
             .more("As sources described them last, by event time; removed ones are left out.")
             .query::<ItemQuery>()
-            .answers::<Page<ItemAnswer>>()
+            .lists::<ItemAnswer>()
             .reads(),
     )
 }

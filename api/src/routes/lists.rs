@@ -40,7 +40,7 @@ pub fn routes() -> Routes {
             doc(tag, "Upload a list")
                 .more("Members are ids or `kind[@scope]:value`. An entry that nobody has matches whoever gets the identifier later. Larger lists: `POST /api/v1/lists/upload`.")
                 .body::<ListInput>()
-                .answers::<Written<ListMade>>(),
+                .written::<ListMade>(),
         )
         .post(
             "/api/v1/lists/upload",
@@ -49,7 +49,7 @@ pub fn routes() -> Routes {
             doc(tag, "Upload a list as a file")
                 .more("The body is CSV or plain lines, streamed; the first column counts. A first line that names a kind of identifier (`phone`), `member` or `identifier` is a head.")
                 .query::<Upload>()
-                .answers::<Written<ListMade>>(),
+                .written::<ListMade>(),
         )
         .get(
             "/api/v1/lists/{id}/members",
@@ -58,7 +58,7 @@ pub fn routes() -> Routes {
             doc(tag, "Entries and who they mean today")
                 .more("In no meaningful order. `member` is `null` for an entry that nobody has, or whose member this key may not see.")
                 .query::<ListQuery>()
-                .answers::<Page<EntryView>>()
+                .lists::<EntryView>()
                 .reads(),
         )
         .and(report::routes(tag))

@@ -44,7 +44,7 @@ pub fn routes() -> Routes {
                      `phone:+8613800000000`. Nobody has it: an empty list.",
                 )
                 .query::<Find>()
-                .answers::<Page<MemberAnswer>>()
+                .lists::<MemberAnswer>()
                 .reads(),
         )
         .get(

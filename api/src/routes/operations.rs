@@ -21,7 +21,7 @@ pub fn routes() -> Routes {
             backups,
             doc(tag, "Backups, newest first")
                 .query::<JobsQuery>()
-                .answers::<Page<JobView>>(),
+                .lists::<JobView>(),
         )
         .post(
             "/api/v1/backups",
@@ -33,7 +33,7 @@ pub fn routes() -> Routes {
                      Restore it with `tributary restore`.",
                 )
                 .body::<BackupInput>()
-                .answers::<Written<JobView>>(),
+                .written::<JobView>(),
         )
         .get(
             "/api/v1/jobs",
@@ -41,7 +41,7 @@ pub fn routes() -> Routes {
             jobs,
             doc(tag, "Long-running work, newest first")
                 .query::<JobsQuery>()
-                .answers::<Page<JobView>>(),
+                .lists::<JobView>(),
         )
         .get(
             "/api/v1/jobs/{id}",
@@ -53,7 +53,7 @@ pub fn routes() -> Routes {
             "/api/v1/jobs/{id}/cancel",
             manage,
             cancel,
-            doc(tag, "Ask a job to stop").answers::<Written<JobView>>(),
+            doc(tag, "Ask a job to stop").written::<JobView>(),
         )
 }
 

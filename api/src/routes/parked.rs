@@ -24,7 +24,7 @@ pub fn routes() -> Routes {
             doc(tag, "Keys whose records could not be decided")
                 .more("A bug of the program at one record parks its key: later records of it wait behind it, in order.")
                 .query::<ParkedQuery>()
-                .answers::<Page<ParkedAnswer>>()
+                .lists::<ParkedAnswer>()
                 .reads(),
         )
         .post(
@@ -33,7 +33,7 @@ pub fn routes() -> Routes {
             retry,
             doc(tag, "Decide the records of a key again")
                 .more("What fails again is parked again.")
-                .answers::<Written<ParkedAnswer>>(),
+                .written::<ParkedAnswer>(),
         )
         .post(
             "/api/v1/parked/{key}/discard",
@@ -41,7 +41,7 @@ pub fn routes() -> Routes {
             discard,
             doc(tag, "Give up the records of a key that are parked now")
                 .more("They are not counted. Their originals stay in the log as long as it keeps them.")
-                .answers::<Written<ParkedAnswer>>(),
+                .written::<ParkedAnswer>(),
         )
 }
 

@@ -23,7 +23,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Sources, oldest first")
                 .query::<ListQuery>()
-                .answers::<Page<SourceAnswer>>(),
+                .lists::<SourceAnswer>(),
         )
         .post(
             "/api/v1/sources",
@@ -32,7 +32,7 @@ pub fn routes() -> Routes {
             doc(tag, "Add a source")
                 .more("Answers its `write_key`, which is shown this once.")
                 .body::<NewSourceInput>()
-                .answers::<Written<KeyedSource>>(),
+                .written::<KeyedSource>(),
         )
         .get(
             "/api/v1/sources/{id}",
@@ -49,7 +49,7 @@ pub fn routes() -> Routes {
                 "Rename, enable or disable a source, change its settings",
             )
             .body::<SourceInput>()
-            .answers::<Written<SourceAnswer>>(),
+            .written::<SourceAnswer>(),
         )
         .post(
             "/api/v1/sources/{id}/rotate",
@@ -57,7 +57,7 @@ pub fn routes() -> Routes {
             rotate,
             doc(tag, "Give a source a new write key")
                 .more("The old one is refused from now on; the new one is shown this once.")
-                .answers::<Written<KeyedSource>>(),
+                .written::<KeyedSource>(),
         )
 }
 

@@ -30,7 +30,7 @@ pub fn routes() -> Routes {
             "/api/v1/stats/shards",
             Permission::StatsRead,
             shards,
-            doc(tag, "How far each unit is").answers::<Page<UnitAnswer>>(),
+            doc(tag, "How far each unit is").lists::<UnitAnswer>(),
         )
 }
 

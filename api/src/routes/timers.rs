@@ -32,7 +32,7 @@ pub fn routes() -> Routes {
             manage,
             release,
             doc(tag, "Let timers go on: the present time is right")
-                .answers::<Written<ReleasedAnswer>>(),
+                .written::<ReleasedAnswer>(),
         )
 }
 

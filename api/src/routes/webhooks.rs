@@ -28,7 +28,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Webhooks, oldest first")
                 .query::<ListQuery>()
-                .answers::<Page<WebhookAnswer>>(),
+                .lists::<WebhookAnswer>(),
         )
         .post(
             "/api/v1/webhooks",
@@ -42,7 +42,7 @@ pub fn routes() -> Routes {
                      days; anything else but 2xx is given up at once (`GET /api/v1/effects?state=dead`).",
                 )
                 .body::<NewWebhookInput>()
-                .answers::<Written<KeyedWebhook>>(),
+                .written::<KeyedWebhook>(),
         )
         .get(
             "/api/v1/webhooks/{id}",
@@ -57,13 +57,13 @@ pub fn routes() -> Routes {
             doc(tag, "Change a webhook, switch it on or off")
                 .more("While it is off nothing new is kept for it; what waited already waits on.")
                 .body::<WebhookInput>()
-                .answers::<Written<WebhookAnswer>>(),
+                .written::<WebhookAnswer>(),
         )
         .delete(
             "/api/v1/webhooks/{id}",
             write,
             remove,
-            doc(tag, "Remove a webhook").answers::<Written<WebhookAnswer>>(),
+            doc(tag, "Remove a webhook").written::<WebhookAnswer>(),
         )
         .post(
             "/api/v1/webhooks/{id}/rotate",
@@ -71,7 +71,7 @@ pub fn routes() -> Routes {
             rotate,
             doc(tag, "Give a webhook a new secret")
                 .more("Both sign for a day, so that the receiver can change over. The new one is shown this once.")
-                .answers::<Written<KeyedWebhook>>(),
+                .written::<KeyedWebhook>(),
         )
 }
 

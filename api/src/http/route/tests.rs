@@ -66,6 +66,42 @@ fn every_reference_in_openapi_leads_somewhere() {
 }
 
 #[test]
+fn each_list_in_openapi_says_what_it_is_a_list_of() {
+    let document = serde_json::to_value(crate::openapi::document(&routes::all())).unwrap();
+    let schemas = &document["components"]["schemas"];
+    let resolve = |schema: &serde_json::Value| match schema["$ref"].as_str() {
+        Some(place) => schemas[place.rsplit('/').next().unwrap()].clone(),
+        None => schema.clone(),
+    };
+    let answer = |path: &str, method: &str| {
+        resolve(
+            &document["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"],
+        )
+    };
+    let has = |schema: &serde_json::Value, field: &str| !schema["properties"][field].is_null();
+    for (path, own) in [
+        ("/api/v1/members", "identifiers"),
+        ("/api/v1/jobs", "started"),
+        ("/api/v1/conflicts", "reason"),
+        ("/api/v1/sources", "id_space"),
+    ] {
+        let item = resolve(&answer(path, "get")["properties"]["items"]["items"]);
+        assert!(has(&item, own), "{path}: {item}");
+    }
+    for (path, own) in [
+        ("/api/v1/segments", "rule"),
+        ("/api/v1/tags", "calculation"),
+    ] {
+        let written = answer(path, "post");
+        let made = resolve(&written["allOf"][0]);
+        let body = resolve(&made["allOf"][0]);
+        assert!(has(&body, own), "{path}: {written} {made} {body}");
+        let item = resolve(&answer(path, "get")["properties"]["items"]["items"]);
+        assert!(has(&resolve(&item["allOf"][0]), own), "{path}: {item}");
+    }
+}
+
+#[test]
 fn reads_of_the_api_take_after_and_writes_answer_a_token() {
     for route in routes::all().iter() {
         let api = route.path.starts_with("/api/v1/");

@@ -25,7 +25,7 @@ pub fn routes(tag: &'static str) -> Routes {
             doc(tag, "Members of a segment")
                 .more("In the order of their numbers: whoever enters later never shifts what comes behind a cursor.")
                 .query::<MembersQuery>()
-                .answers::<Page<SegmentMember>>()
+                .lists::<SegmentMember>()
                 .sees(Sees::Segments),
         )
         .get(

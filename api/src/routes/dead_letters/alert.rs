@@ -55,7 +55,7 @@ pub fn routes() -> Routes {
         doc("Dead letters", "Which alerts fire, since when")
             .more("Counted every five seconds. Webhooks that hear of `dead_letters.alert` are called when one begins or ends.")
             .query::<ListQuery>()
-            .answers::<Page<AlertState>>(),
+            .lists::<AlertState>(),
     )
 }
 

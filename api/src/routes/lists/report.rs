@@ -38,7 +38,7 @@ pub fn routes(tag: &'static str) -> Routes {
             doc(tag, "Entries that mean nobody")
                 .more("By their place in what was uploaded: a list keeps fingerprints, no identifiers.")
                 .query::<ListQuery>()
-                .answers::<Page<Unmatched>>()
+                .lists::<Unmatched>()
                 .sees(Sees::Counts),
         )
 }

@@ -37,7 +37,7 @@ pub fn routes(tag: &'static str) -> Routes {
             doc(tag, "Record a consent or its withdrawal")
                 .more("The same as an event named `consent` with these properties, which any source may send.")
                 .body::<ConsentInput>()
-                .answers::<Written<ConsentsAnswer>>()
+                .written::<ConsentsAnswer>()
                 .writes(),
         )
 }

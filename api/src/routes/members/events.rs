@@ -32,7 +32,7 @@ pub fn routes(tag: &'static str) -> Routes {
                  limit and still have a cursor.",
             )
             .query::<EventsQuery>()
-            .answers::<Page<EventAnswer>>()
+            .lists::<EventAnswer>()
             .reads(),
     )
 }

@@ -20,7 +20,7 @@ pub fn routes(tag: &'static str) -> Routes {
         list,
         doc(tag, "Orders of a member, newest first")
             .query::<OrdersQuery>()
-            .answers::<Page<OrderAnswer>>()
+            .lists::<OrderAnswer>()
             .reads(),
     )
 }

@@ -28,7 +28,7 @@ pub fn routes(tag: &'static str) -> Routes {
                  files of exports for the rest of their day, and what other systems were told.",
             )
             .body::<EraseInput>()
-            .answers::<Written<EraseAnswer>>()
+            .written::<EraseAnswer>()
             .writes(),
     )
 }

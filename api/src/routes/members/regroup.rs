@@ -25,7 +25,7 @@ pub fn routes(tag: &'static str) -> Routes {
                      the pair does not merge again by itself.",
                 )
                 .body::<RegroupInput>()
-                .answers::<Written<RegroupAnswer>>()
+                .written::<RegroupAnswer>()
                 .writes(),
         )
         .post(
@@ -34,7 +34,7 @@ pub fn routes(tag: &'static str) -> Routes {
             rejoin,
             doc(tag, "Let identifiers that were taken out join again")
                 .body::<RegroupInput>()
-                .answers::<Written<RegroupAnswer>>()
+                .written::<RegroupAnswer>()
                 .writes(),
         )
 }

@@ -40,7 +40,7 @@ pub fn routes() -> Routes {
                      the object store as well, all of it or nothing.",
                 )
                 .body::<ExportInput>()
-                .answers::<Written<ExportAnswer>>()
+                .written::<ExportAnswer>()
                 .sees(Sees::Segments),
         )
         .get(
@@ -49,7 +49,7 @@ pub fn routes() -> Routes {
             list,
             doc(tag, "Exports of a segment, newest first")
                 .query::<ListQuery>()
-                .answers::<Page<ExportAnswer>>(),
+                .lists::<ExportAnswer>(),
         )
         .get(
             "/api/v1/segments/{id}/exports/{export}",
@@ -63,7 +63,7 @@ pub fn routes() -> Routes {
             cancel,
             doc(tag, "Stop an export")
                 .more("Nothing is left of it.")
-                .answers::<Written<ExportAnswer>>(),
+                .written::<ExportAnswer>(),
         )
         .get(
             "/api/v1/segments/{id}/exports/{export}/file",

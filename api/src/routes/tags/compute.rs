@@ -53,7 +53,7 @@ pub fn routes() -> Routes {
                  `/api/v1/jobs/{id}`: it tells how far it is, and takes `cancel`; members keep what they have until it is \
                  done. Jobs are done one after the other.",
             )
-            .answers::<Written<JobView>>(),
+            .written::<JobView>(),
     )
 }
 

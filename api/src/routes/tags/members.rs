@@ -34,7 +34,7 @@ pub fn routes() -> Routes {
             doc("Tags", "Give a tag to members, or take it")
                 .more("For tags with calculation `manual` or `import`; `{id}` is the tag's code. Members are ids or `kind[@scope]:value`.")
                 .body::<GiveInput>()
-                .answers::<Written<GivenAnswer>>(),
+                .written::<GivenAnswer>(),
         )
         .post(
             "/api/v1/tags/{id}/members/import",
@@ -42,7 +42,7 @@ pub fn routes() -> Routes {
             import,
             doc("Tags", "Give a tag from a file")
                 .more("The body is CSV or XLSX with the columns `member` and `value`; an empty value takes the tag. Nothing is done if a value is wrong.")
-                .answers::<Written<GivenAnswer>>(),
+                .written::<GivenAnswer>(),
         )
 }
 

@@ -48,6 +48,30 @@ fn an_export_of_a_chinese_shop() {
 }
 
 #[test]
+fn rules_can_count_orders_that_a_row_each_tells() {
+    let found = of("订单号,手机号,实付金额\nE1,13800000000,12.50\nE2,13900000000,7\n");
+    Mapping::parse(&found.mapping).unwrap_or_else(|errors| panic!("{errors}\n{}", found.mapping));
+    for part in [
+        "order_id = \"订单号\"\ntotal = { column = \"实付金额\", type = \"number\" }",
+        "# No column says when",
+    ] {
+        assert!(found.mapping.contains(part), "{}", found.mapping);
+    }
+}
+
+#[test]
+fn our_own_json_needs_no_mapping() {
+    let found = of(
+        "{\"message_id\":\"1\",\"type\":\"identify\",\"identifiers\":[\"phone:13800000000\"]}\n",
+    );
+    assert!(
+        found.mapping.contains("without a mapping"),
+        "{}",
+        found.mapping
+    );
+}
+
+#[test]
 fn members_in_english_by_semicolon_with_the_dictionary() {
     let text = "Member No;E-Mail;Full Name;Birthday;Favourite Brew;Score\n\
         7;a@b.cn;Ann;1990-01-02;IPA;3.5\n8;c@d.cn;Bob;1991-02-03;Stout;4\n";

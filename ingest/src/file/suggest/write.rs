@@ -49,6 +49,10 @@ impl Plan<'_> {
             "# Guessed from the names and the first values of the columns: check every line, then look at the first rows\n\
              # with `tributary import --dry-run`.\n\n",
         );
+        let own = ["message_id", "type", "identifiers"];
+        if format == "jsonl" && own.iter().all(|name| self.has(name)) {
+            text += "# These look like events of our own JSON: import them without a mapping.\n\n";
+        }
         let order_id = self.take(Meaning::OrderId, "order.order_id");
         let event_name = match order_id {
             None => self.take(Meaning::EventName, "event.name_column"),
@@ -70,7 +74,10 @@ impl Plan<'_> {
             (None, None) => "identify",
         };
         let order = order_id.map(|at| self.order(at));
-        let fields = self.fields(kind == "order" || kind == "track");
+        let mut fields = self.fields(kind == "order" || kind == "track");
+        if order.is_some() {
+            self.countable(&mut fields);
+        }
 
         let mut forms = Vec::new();
         let timed = self
@@ -113,8 +120,12 @@ impl Plan<'_> {
         let key = self.key(order_id, event_name, time, &identifiers);
         text += "# Key columns: they tell rows apart. Rows with equal values are counted.\n";
         line(&mut text, format_args!("message_id = [{key}]"));
-        if let Some(at) = time {
-            line(&mut text, format_args!("time = {}", self.name(at)));
+        match time {
+            Some(at) => line(&mut text, format_args!("time = {}", self.name(at))),
+            None if kind == "identify" => {}
+            None => {
+                text += "# No column says when: everything happens at the time of the import.\n"
+            }
         }
         for (at, kind) in &identifiers {
             line(
@@ -239,6 +250,37 @@ impl Plan<'_> {
             }
         }
         text
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| column.name == name)
+    }
+
+    /// Rules of segments and tags see the properties of an event, not its order: an order's number and total stand there,
+    /// too. Not where rows are lines: each would have the total of the whole.
+    fn countable(&self, fields: &mut Fields) {
+        let at = |place: &str| self.places.iter().position(|it| it == place);
+        let (Some(order_id), Some(total), None) = (
+            at("order.order_id"),
+            at("order.total"),
+            at("order.line.sku"),
+        ) else {
+            return;
+        };
+        if ["properties.order_id", "properties.total"]
+            .iter()
+            .any(|place| at(place).is_some())
+        {
+            return;
+        }
+        fields.properties.extend([
+            "# Rules of segments and tags see these, not what stands under [order].".to_owned(),
+            format!("order_id = {}", self.name(order_id)),
+            format!(
+                "total = {{ column = {}, type = \"number\" }}",
+                self.name(total)
+            ),
+        ]);
     }
 
     /// What is left: attributes of a person, or properties of what happened.
