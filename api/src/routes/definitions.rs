@@ -473,7 +473,11 @@ async fn publish_schema(
 
 /// All that is wrong in one message; the field is that of the first.
 fn refusal(code: &'static str, errors: &[DefinitionError]) -> ApiError {
-    let texts: Vec<_> = errors.iter().map(ToString::to_string).collect();
+    let text = |error: &DefinitionError| match error.place.is_empty() {
+        true => error.message.clone(),
+        false => error.to_string(),
+    };
+    let texts: Vec<_> = errors.iter().map(text).collect();
     let refusal = ApiError::new(code, texts.join("; "));
     match errors.first() {
         Some(first) if !first.place.is_empty() => refusal.field(first.place.clone()),

@@ -95,7 +95,8 @@ pub struct SourceInput {
     pub enabled: Option<bool>,
     /// Kept out of counts from now on.
     pub test: Option<bool>,
-    /// Other settings. `id_mapping` only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
+    /// All settings anew: `currency` and `shop` of orders that do not say; `id_keys` and `id_mapping` of Sensors SDKs, which
+    /// only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
     pub settings: Option<Value>,
 }
 
@@ -243,7 +244,10 @@ fn one_way(known: &RawJson, new: &RawJson) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Settings must be an object whose known names have their form.
+/// Names of settings: of orders that do not say, and of Sensors SDKs.
+const SETTINGS: [&str; 4] = ["currency", "shop", "id_mapping", "id_keys"];
+
+/// Settings must be an object of known names that have their form.
 fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {
     let Some(value) = value else {
         return Ok(None);
@@ -251,6 +255,15 @@ fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {
     let wrong = |message: &str| ApiError::new("body_invalid", message).field("settings");
     let raw =
         RawJson::object(&value.to_string()).map_err(|_| wrong("settings are not a JSON object"))?;
+    if let Some(name) = raw
+        .parse()
+        .keys()
+        .find(|name| !SETTINGS.contains(&name.as_str()))
+    {
+        let known = SETTINGS.join(", ");
+        let message = format!("there is no setting `{name}`; known are {known}");
+        return Err(ApiError::new("body_invalid", message).field(format!("settings.{name}")));
+    }
     crate::app::order_defaults(&raw).map_err(|message| wrong(&message))?;
     crate::app::sensors_settings(&raw).map_err(|message| wrong(&message))?;
     Ok(Some(raw))

@@ -208,6 +208,14 @@ async fn wrong_input_is_named() {
         (
             "POST",
             "/api/v1/sources",
+            Some(json!({"name": "x", "kind": "http", "settings": {"id_maping": "2.0"}})),
+            400,
+            "body_invalid",
+            "settings.id_maping",
+        ),
+        (
+            "POST",
+            "/api/v1/sources",
             Some(json!({"name": "x", "kind": "http", "id": 7})),
             400,
             "body_invalid",

@@ -267,6 +267,10 @@ impl Plan<'_> {
         ) else {
             return;
         };
+        // A total that is no number everywhere is a reason to set the order aside, not the property.
+        if !values::numbers(self.columns[total].each()) {
+            return;
+        }
         if ["properties.order_id", "properties.total"]
             .iter()
             .any(|place| at(place).is_some())
