@@ -116,6 +116,8 @@ table! {
     "name_taken"            409 "Choose another name."
     "in_use"                409 "Change or delete what uses it first; …/uses lists it."
     "export_gone"           410 "Start a new export: files are kept for 24 hours, and until somebody is erased."
+    "file_gone"             410 "Upload the file again and start a new import: files wait for 48 hours, and until somebody is erased."
+    "rejects_gone"          410 "Import the file again: rejected rows are kept as long as original bytes (keys.days_kept)."
     "original_gone"         410 "Original bytes are kept for 30 days."
     // Too much, too early.
     "undecided"             503 "Ask again with the same Idempotency-Key."

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use crate::app::Shared;
 use crate::error::chain;
-use crate::export;
+use crate::{export, import};
 
 /// A job that waits says so this often.
 const REMIND_EVERY: Duration = Duration::from_secs(6 * 3_600);
@@ -29,7 +29,11 @@ pub async fn run(shared: Shared, mut stopped: watch::Receiver<bool>) {
         backup(&shared);
         let cleaned = shared.clone();
         // What is left is removed with the next beat.
-        let _ = tokio::task::spawn_blocking(move || export::worker::clean(&cleaned)).await;
+        let _ = tokio::task::spawn_blocking(move || {
+            export::worker::clean(&cleaned);
+            import::worker::clean(&cleaned);
+        })
+        .await;
         let up = started.elapsed();
         if !shared.config.archive_dir.as_os_str().is_empty() {
             record(&shared, "archive", &mut None, |platform| {

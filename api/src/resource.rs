@@ -22,7 +22,7 @@ mod query;
 mod routes;
 mod table;
 
-pub use answer::{Answer, ResourceInput, answer};
+pub use answer::{Answer, ResourceInput, answer, computed};
 pub use form::{Common, read};
 pub use routes::{UsesAnswer, author, load, note, note_item, routes, schema_of, use_view};
 pub use table::{SheetFormat, XLSX_CELL_CHARS, read_table, safe};

@@ -53,6 +53,8 @@ fn compute(shared: &Shared, runtime: &Handle, taken: &Taken) -> Option<Result<St
         return Some(Err("the job does not say which tag".to_owned()));
     };
     let (tag, audience) = (TagId(tag), shared.audience());
+    // What was acknowledged before somebody asked counts, also while deciding lags behind.
+    let mut unseen = shared.platform().newest_writes();
     let mut begun = false;
     loop {
         if taken.ticket.cancelled() {
@@ -61,6 +63,15 @@ fn compute(shared: &Shared, runtime: &Handle, taken: &Taken) -> Option<Result<St
         }
         if shared.jobs.stopping() {
             return None;
+        }
+        if let Some(token) = unseen.last() {
+            if runtime
+                .block_on(shared.platform().wait(*token, LOOKED_MAX))
+                .is_ok()
+            {
+                unseen.pop();
+            }
+            continue;
         }
         let state = match begun {
             // It may be younger than what the audience has seen of definitions.

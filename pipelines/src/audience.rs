@@ -69,18 +69,18 @@ pub struct At {
     pub all_told: bool,
     /// A segment or tag that was complete before the start and still waits for its history: until it is computed again,
     /// nothing is settled.
-    pub waits_for: Option<Waits>,
+    pub waits_for: Option<Built>,
     /// The last round of the thread that ended with segments up to date.
     pub round: u64,
 }
 
-/// What waits for its history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waits {
-    /// A segment.
-    Segment(SegmentId),
+/// What is computed of a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Built {
     /// A tag.
     Tag(TagId),
+    /// A segment.
+    Segment(SegmentId),
 }
 
 /// What a read wants to see of a write.
@@ -289,8 +289,8 @@ impl Audience {
             Ok(Err(_)) | Err(_) => {
                 if let (Some(waits), false) = (self.at().waits_for, sees == Sees::Counts) {
                     return Err(match waits {
-                        Waits::Segment(it) => AudienceError::SegmentBuilding(it.to_string().into()),
-                        Waits::Tag(tag) => AudienceError::TagBuilding(tag),
+                        Built::Segment(it) => AudienceError::SegmentBuilding(it.to_string().into()),
+                        Built::Tag(tag) => AudienceError::TagBuilding(tag),
                     });
                 }
                 let lag = wanted.0.saturating_sub(self.at().applied.0);

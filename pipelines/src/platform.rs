@@ -368,6 +368,17 @@ impl Platform {
         Ok(self.node.wait(token, limit).await?)
     }
 
+    /// The newest write of each partition: whoever waits for all of them sees everything that was acknowledged before.
+    pub fn newest_writes(&self) -> Vec<Token> {
+        let partitions = (0..=EVENT_PARTITIONS).map(PartitionId);
+        let last = |partition| {
+            let end = self.raw.end(partition).0;
+            let offset = Offset(end.checked_sub(1)?);
+            Some(Token(Position { partition, offset }))
+        };
+        partitions.filter_map(last).collect()
+    }
+
     /// All rows, consistent at one position.
     pub fn snapshot(&self) -> Result<Snapshot, PlatformError> {
         Ok(self.rows.snapshot()?)

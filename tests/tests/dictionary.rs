@@ -140,8 +140,8 @@ fn a_name_that_rules_ask_about_is_not_merged_or_blocked() {
         "/api/v1/attributes",
         &json!({"name": "town", "type": "text"}),
     );
-    let rule =
-        json!({"or": [{"attr": "town", "op": "exists"}, {"not": {"event": ["buy", "order"]}}]});
+    let rule = json!({"or": [{"attr": "town", "op": "exists"}, {"not": {"event": ["buy", "order"],
+        "where": [{"attr": "shop.city", "op": "eq", "value": "上海"}], "agg": "sum", "field": "amt", "op": "gte", "value": 1}}]});
     let path = format!("/api/v1/segments?after={}", named.token());
     let made = http.post_ok(&path, &json!({"name": "quiet", "rule": rule}));
     let id = made.value()["id"].clone();
@@ -149,6 +149,14 @@ fn a_name_that_rules_ask_about_is_not_merged_or_blocked() {
         ("events/buy", json!({"alias_of": "paid"})),
         ("events/order", json!({"status": "blocked"})),
         ("attributes/town", json!({"alias_of": "city"})),
+        (
+            "events/order",
+            json!({"properties": {"amt": {"status": "blocked"}}}),
+        ),
+        (
+            "events/buy",
+            json!({"properties": {"shop": {"alias_of": "store"}}}),
+        ),
     ];
     for (name, said) in &gone {
         let refused = http.json("PUT", &format!("/api/v1/dictionary/{name}"), said);
@@ -159,6 +167,24 @@ fn a_name_that_rules_ask_about_is_not_merged_or_blocked() {
             "{text}"
         );
     }
+    // What RFM looks at when nothing is said.
+    let rfm = json!({"name": "rfm", "code": "rfm", "value_type": "text", "update": "manual",
+        "calculation": {"type": "rfm", "rfm": {"quantiles": 5}}});
+    http.post_ok("/api/v1/tags", &rfm);
+    let orders = "/api/v1/dictionary/events/Order%20Completed";
+    for said in [
+        json!({"status": "blocked"}),
+        json!({"properties": {"total": {"alias_of": "amount"}}}),
+    ] {
+        let refused = http.json("PUT", orders, &said);
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        assert!(refused.text().contains("tag rfm"), "{}", refused.text());
+    }
+    put(
+        &http,
+        orders,
+        &json!({"properties": {"currency": {"status": "blocked"}}}),
+    );
     // What else is said of it is nobody's business, and without the rule it may go.
     put(
         &http,

@@ -27,6 +27,19 @@ fn serving(sandbox: &Sandbox, code: &str) {
     });
 }
 
+/// Has a tag computed and waits until that is done.
+fn asked(sandbox: &Sandbox, code: &str) {
+    let job = sandbox
+        .http()
+        .post_ok(&format!("/api/v1/tags/{code}/compute"), &json!({}));
+    let path = format!("/api/v1/jobs/{}", job.value()["id"]);
+    wait::until("the tag", || {
+        let job = sandbox.http().read(&path);
+        assert_ne!(job["state"], "failed", "{job}");
+        (job["state"] == "done").then_some(())
+    });
+}
+
 fn patch(sandbox: &Sandbox, code: &str, change: &Value) -> String {
     let path = format!("/api/v1/tags/{code}");
     let answer = sandbox.http().json("PATCH", &path, change);
@@ -289,7 +302,7 @@ fn a_kill_loses_and_repeats_nothing() {
 
 #[test]
 fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
-    let (sandbox, key) = noon("tags");
+    let (mut sandbox, key) = noon("tags");
     let mut events: Vec<Value> = (1..=10)
         .map(|user| {
             let at = format!("2026-11-{:02}T11:00:00+08:00", 10 + user);
@@ -308,22 +321,8 @@ fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
         (refused.status, refused.code().as_str()),
         (422, "tag_invalid")
     );
-    let mut asked = body(&rfm, json!("manual"));
-    asked["name"] = json!("rfm");
-    asked["code"] = json!("rfm");
-    sandbox.http().post_ok("/api/v1/tags", &asked);
-    let compute = || {
-        let job = sandbox
-            .http()
-            .post_ok("/api/v1/tags/rfm/compute", &json!({}));
-        let path = format!("/api/v1/jobs/{}", job.value()["id"]);
-        wait::until("the tag", || {
-            let job = sandbox.http().read(&path);
-            assert_ne!(job["state"], "failed", "{job}");
-            (job["state"] == "done").then_some(())
-        });
-    };
-    compute();
+    made(&sandbox, "rfm", body(&rfm, json!("manual")));
+    asked(&sandbox, "rfm");
     let group = |r: u32| json!([format!("{r}1{r}"), 2]);
     assert_eq!(
         spread(&sandbox, "rfm", &token),
@@ -345,8 +344,29 @@ fn rfm_by_quantiles_says_where_somebody_is_among_all_who_bought() {
         json!([paid(12, "u1", "2026-11-22T11:30:00+08:00", 5_000)]),
     );
     assert_eq!(spread(&sandbox, "rfm", &token)[0], group(1));
-    compute();
+    asked(&sandbox, "rfm");
     assert_eq!(held(&sandbox, "u1", "rfm", &token).0, "555");
+    // Neither scores nor what they were cut at hang on the process.
+    let seen = |sandbox: &Sandbox| {
+        let cuts = sandbox.http().read("/api/v1/tags/rfm/cuts")["cuts"].clone();
+        let tag = sandbox.http().read("/api/v1/tags/rfm");
+        assert_eq!(tag["computed"]["cuts"], cuts, "{tag}");
+        assert_eq!(cuts["members"], 10, "{cuts}");
+        (cuts, spread(sandbox, "rfm", &token))
+    };
+    let before = seen(&sandbox);
+    sandbox.kill9();
+    sandbox.boot();
+    assert_eq!(seen(&sandbox), before);
+    // Another definition serves only once it is computed; then its cuts are shown.
+    let fewer = json!({"calculation": {"type": "rfm", "rfm": {"events": ["paid"], "amount": "amount", "quantiles": 2}}});
+    patch(&sandbox, "rfm", &fewer);
+    assert_eq!(seen(&sandbox), before);
+    asked(&sandbox, "rfm");
+    assert_eq!(
+        seen(&sandbox).0["monetary"].as_array().map(Vec::len),
+        Some(1)
+    );
 }
 
 #[test]
@@ -439,20 +459,33 @@ fn a_schedule_keeps_its_time_and_a_person_may_ask_before() {
     assert_eq!(spread(&sandbox, "small", &token), json!([]));
     let token = sdk(&sandbox, &key, json!([identify(4, "b", json!({"age": 2}))]));
     for code in ["small", "big"] {
-        let job = sandbox
-            .http()
-            .post_ok(&format!("/api/v1/tags/{code}/compute"), &json!({}))
-            .value();
-        let path = format!("/api/v1/jobs/{}", job["id"]);
-        wait::until("the job", || match &sandbox.http().read(&path)["state"] {
-            state if state == "done" => Some(()),
-            state if state == "failed" => panic!("{}", sandbox.http().read(&path)),
-            _ => None,
-        });
+        asked(&sandbox, code);
     }
     assert_eq!(spread(&sandbox, "small", &token), json!([[true, 1]]));
     assert_eq!(spread(&sandbox, "big", &token), json!([[true, 1]]));
     assert_eq!(held(&sandbox, "b", "small", &token).0, true);
+}
+
+#[test]
+fn a_tag_that_is_asked_for_counts_all_that_was_acknowledged_before() {
+    const PEOPLE: u32 = 8_000;
+    let (sandbox, key) = noon("tags");
+    made(
+        &sandbox,
+        "old",
+        json!({"value_type": "bool", "update": "manual", "calculation": {"type": "rule",
+            "cases": [{"value": true, "rule": {"attr": "age", "op": "gt", "value": 5}}]}}),
+    );
+    let people: Vec<Value> = (0..PEOPLE)
+        .map(|n| {
+            json!({"message_id": format!("m{n}"), "type": "identify", "time": "2026-11-22T11:00:00+08:00",
+                "identifiers": [format!("user_id:u{n}")], "traits": {"age": 9}})
+        })
+        .collect();
+    // Nobody waits until these are applied.
+    let token = sandbox.send(&key, &json!(people));
+    asked(&sandbox, "old");
+    assert_eq!(spread(&sandbox, "old", &token), json!([[true, PEOPLE]]));
 }
 
 #[test]

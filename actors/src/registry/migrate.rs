@@ -60,6 +60,10 @@ const VERSIONS: &[Version] = &[
         "CREATE INDEX list_entries_waiting ON list_entries (list, line) WHERE ident = -1",
         "CREATE TABLE list_looked (list bigint PRIMARY KEY, ident bigint NOT NULL)",
     ],
+    &[
+        "ALTER TABLE resources ADD COLUMN computed text NOT NULL DEFAULT ''",
+        "ALTER TABLE resources ADD COLUMN computed_version bigint NOT NULL DEFAULT 0",
+    ],
 ];
 
 /// Brings the tables up to date. Refuses tables that a later version of this program has made.

@@ -59,6 +59,10 @@ pub struct Item {
     pub serving: i64,
     /// The body version whose building somebody broke off. 0: none.
     pub cancelled: i64,
+    /// What computing a body version has found, JSON; empty: nothing to be kept.
+    pub computed: String,
+    /// The body version of which that was found.
+    pub computed_version: i64,
     /// What its kind says of it, a JSON object.
     pub body: String,
     /// When it was made.
@@ -165,6 +169,8 @@ fn item_of(row: &AnyRow) -> Result<Item, RegistryError> {
         body_version: row.try_get("body_version")?,
         serving: row.try_get("serving")?,
         cancelled: row.try_get("cancelled")?,
+        computed: row.try_get("computed")?,
+        computed_version: row.try_get("computed_version")?,
         body: row.try_get("body")?,
         created: Time(row.try_get("created")?),
         created_by: row.try_get("created_by")?,

@@ -14,6 +14,8 @@ use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 use actors::model::{Scope, Token};
 use actors::registry::ApiKey;
 
+use pipelines::audience::Sees;
+
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::route::Behind;
@@ -281,8 +283,9 @@ pub async fn check(State(guard): State<Guard>, mut request: Request, next: Next)
         Err(refusal) => return refusal.into_response(),
     };
     if guard.reads
-        && let Some(token) = after(request.uri().query().unwrap_or_default())
-        && let Err(refusal) = seen(&guard.shared, token, guard.behind).await
+        && let Some(query) = request.uri().query()
+        && let Some(token) = parameter(query, "after=")
+        && let Err(refusal) = seen(&guard.shared, token, guard.behind, query).await
     {
         return refusal.into_response();
     }
@@ -292,21 +295,31 @@ pub async fn check(State(guard): State<Guard>, mut request: Request, next: Next)
     next.run(request).await
 }
 
-/// The value of `after` in a query string.
-fn after(query: &str) -> Option<&str> {
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("after="))
+/// The value of a parameter in a query string.
+fn parameter<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query.split('&').find_map(|pair| pair.strip_prefix(name))
 }
 
-async fn seen(shared: &Shared, token: &str, behind: Option<Behind>) -> Result<(), ApiError> {
+async fn seen(
+    shared: &Shared,
+    token: &str,
+    behind: Option<Behind>,
+    query: &str,
+) -> Result<(), ApiError> {
     let token: Token = token
         .parse()
         .map_err(|()| ApiError::new("after_form", "after is no token of a write").field("after"))?;
     shared.wait(token).await?;
     match behind {
         Some(Behind::Audience(sees)) => shared.wait_audience(sees).await,
-        Some(Behind::Search) => shared.wait_search().await,
+        Some(Behind::Search) => {
+            shared.wait_search().await?;
+            match parameter(query, "segment=") {
+                // Members of the segment are the audience's.
+                Some(_) => shared.wait_audience(Sees::Segments).await,
+                None => Ok(()),
+            }
+        }
         Some(Behind::Dictionary) => shared.wait_dictionary().await,
         None => Ok(()),
     }

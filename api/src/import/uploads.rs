@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use actors::model::Time;
 use serde::{Deserialize, Serialize};
 
-/// How long a file waits for its import: a day of work, and a night.
-const KEPT_MS: i64 = 48 * 60 * 60 * 1_000;
+/// How long a file waits for its import, or a failed import for somebody to take it up: a day of work, and a night.
+pub const KEPT_MS: i64 = 48 * 60 * 60 * 1_000;
 
 /// What is known of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,9 +64,7 @@ impl Uploads {
 
     /// A file of this key.
     pub fn get(&self, id: u64, key: i64) -> Option<Upload> {
-        let text = fs::read(self.folder(id).join("about.json")).ok()?;
-        let upload: Upload = serde_json::from_slice(&text).ok()?;
-        (upload.key == key).then_some(upload)
+        self.about(id).filter(|upload| upload.key == key)
     }
 
     /// Removes a file.
@@ -80,24 +78,34 @@ impl Uploads {
 
     /// Removes files that nobody has imported in time; those that `used` names stay.
     pub fn clean(&self, now: Time, used: &[u64]) {
-        for entry in fs::read_dir(&self.0).into_iter().flatten().flatten() {
-            let id = entry
-                .file_name()
-                .to_str()
-                .and_then(|name| name.parse().ok());
-            let Some(id) = id.filter(|id| !used.contains(id)) else {
-                continue;
-            };
-            let at_ms = match fs::read(self.folder(id).join("about.json")) {
-                Ok(text) => {
-                    serde_json::from_slice::<Upload>(&text).map_or(0, |upload| upload.at_ms)
-                }
-                Err(_) => modified_ms(&self.folder(id)),
+        for id in self.all().filter(|id| !used.contains(id)) {
+            let at_ms = match self.about(id) {
+                Some(upload) => upload.at_ms,
+                None => modified_ms(&self.folder(id)),
             };
             if now.0.saturating_sub(at_ms) > KEPT_MS {
                 self.remove(id);
             }
         }
+    }
+
+    /// Removes all files that are there to the end, whatever their age; those that `used` names stay.
+    pub fn forget(&self, used: &[u64]) {
+        for id in self.all().filter(|id| !used.contains(id)) {
+            if self.about(id).is_some() {
+                self.remove(id);
+            }
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = u64> {
+        let folders = fs::read_dir(&self.0).into_iter().flatten().flatten();
+        folders.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
+    fn about(&self, id: u64) -> Option<Upload> {
+        let text = fs::read(self.folder(id).join("about.json")).ok()?;
+        serde_json::from_slice(&text).ok()
     }
 
     fn folder(&self, id: u64) -> PathBuf {
@@ -193,6 +201,14 @@ mod tests {
         uploads.clean(Time(KEPT_MS * 2), &[second]);
         assert!(uploads.get(first, 7).is_none() && uploads.get(second, 7).is_some());
         assert!(!uploads.content(first).exists());
+        // Somebody is erased: one that is being imported stays, and one that is still coming.
+        let ids = [3, 4].map(|nonce| uploads.begin(Time(1_000), || nonce).unwrap());
+        ids.map(|id| fs::write(uploads.content(id), "x").unwrap());
+        upload.id = ids[0];
+        uploads.finish(&upload).unwrap();
+        uploads.forget(&[second]);
+        let there = [second, ids[0], ids[1]].map(|id| uploads.content(id).exists());
+        assert_eq!(there, [true, false, true]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-use actors::model::{Scope, SourceId};
+use actors::model::{Scope, SourceId, Time};
 use ingest::file::Mapping;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -16,11 +16,13 @@ use tokio::runtime::Handle;
 use super::object;
 use super::resume::Resume;
 use super::sink::Sink;
-use super::uploads::Uploads;
+use super::uploads::{KEPT_MS, Uploads};
 use super::{ImportError, Outcome, Progress, Watch, Work};
 use crate::app::Shared;
 use crate::error::chain;
-use crate::jobs::{Jobs, Taken, Ticket};
+use crate::jobs::{JobView, Jobs, Taken, Ticket};
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// What import jobs are called.
 pub const KIND: &str = "import";
@@ -55,16 +57,54 @@ pub fn uploads(shared: &Shared) -> Uploads {
     Uploads::new(shared.config.data.join("uploads"))
 }
 
-/// Removes uploads that no job is going to use.
+/// Removes what imports have left when its time is up: uploads and copies that nobody has gone on with, and rejected rows,
+/// which stay as long as other bytes that were received. Harmless at any time.
 pub fn clean(shared: &Shared) {
-    let used: Vec<u64> = shared
-        .jobs
-        .list_details(Some(KIND))
-        .into_iter()
-        .filter_map(|(_, detail)| serde_json::from_value::<Detail>(detail).ok()?.upload)
-        .collect();
-    uploads(shared).clean(shared.now(), &used);
+    let now = shared.now();
+    let rows_kept_ms = i64::from(shared.config.day_keys.days_kept) * DAY_MS;
+    let mut used = Vec::new();
+    for (job, upload) in all(shared) {
+        let over = |kept_ms| ended(&job).is_some_and(|at| at.plus_ms(kept_ms) <= now);
+        if !over(KEPT_MS) {
+            used.extend(upload);
+        }
+        if over(rows_kept_ms)
+            && let Some(path) = rejects(&shared.jobs, job.id)
+            && let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, job = job.id, "rejected rows cannot be removed");
+        }
+    }
+    uploads(shared).clean(now, &used);
     object::clean(shared);
+}
+
+/// Removes files that wait for somebody: they may name a person who is erased, and nobody has said which. Those of imports
+/// that are under way go when these are done.
+pub fn forget(shared: &Shared) {
+    let mut used = Vec::new();
+    for (job, upload) in all(shared) {
+        if ended(&job).is_none() {
+            used.extend(upload);
+        } else if let Some(copy) = object::copy(&shared.jobs, job.id) {
+            copy.remove();
+        }
+    }
+    uploads(shared).forget(&used);
+}
+
+/// Imports, and the uploads that they are of.
+fn all(shared: &Shared) -> impl Iterator<Item = (JobView, Option<u64>)> {
+    let jobs = shared.jobs.list_details(Some(KIND)).into_iter();
+    jobs.map(|(job, detail)| {
+        let detail: Option<Detail> = serde_json::from_value(detail).ok();
+        (job, detail.and_then(|detail| detail.upload))
+    })
+}
+
+fn ended(job: &JobView) -> Option<Time> {
+    job.ended.as_deref().and_then(Time::from_rfc3339)
 }
 
 /// Starts the thread. It ends when [`Jobs::stop`] is called, in the middle of an import if need be.

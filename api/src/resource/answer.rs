@@ -38,6 +38,10 @@ pub struct Answer<B> {
     /// Computing the newest content was broken off; what was at work before goes on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<bool>,
+    /// What computing the content that is at work has found and is not in it: `cuts` of an RFM tag by quantiles.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub computed: Option<Value>,
     /// When it was made.
     pub created: String,
     /// By whom.
@@ -78,13 +82,14 @@ pub struct ResourceInput<B> {
 pub const WRITTEN: [&str; 6] = ["name", "code", "description", "folder", "brand", "state"];
 
 /// Fields of every resource that the server writes.
-pub const OWN: [&str; 10] = [
+pub const OWN: [&str; 11] = [
     "id",
     "version",
     "body_version",
     "serving_version",
     "building",
     "cancelled",
+    "computed",
     "created",
     "created_by",
     "updated",
@@ -110,12 +115,19 @@ pub fn answer<R: Resource>(item: &Item) -> Result<Answer<R::Body>, ApiError> {
         serving_version: R::BUILT.then_some(item.serving),
         building: R::BUILT.then(|| item.building() && item.state == "enabled"),
         cancelled: R::BUILT.then(|| item.cancelled()),
+        computed: computed(item),
         created: item.created.rfc3339(),
         created_by: item.created_by.clone(),
         updated: item.updated.rfc3339(),
         updated_by: item.updated_by.clone(),
         body,
     })
+}
+
+/// What computing the body that is at work has found. Of another version, or of a later one of ours: nothing.
+pub fn computed(item: &Item) -> Option<Value> {
+    let of_it = item.computed_version == item.serving && !item.computed.is_empty();
+    of_it.then(|| serde_json::from_str(&item.computed).ok())?
 }
 
 /// The same as a JSON object, to choose columns of.

@@ -22,6 +22,8 @@ use crate::error::ApiError;
 use crate::http::{Caller, Permission, Routes, Segment, doc};
 use crate::names;
 
+pub use segment::sees as sees_segment;
+
 /// The routes of this topic.
 pub fn routes() -> Routes {
     let tag = "Audience";

@@ -39,8 +39,8 @@ pub fn routes() -> Routes {
     let merging = "`alias_of` merges the name into another: from then on events under it are recorded as that one, with the \
          property `$original_name`. `status: blocked` turns events away: into the dead-letter list with the reason \
          `event_blocked`, or (`on_block: drop`) nowhere, counted as `events_blocked`. A property that is blocked is left out \
-         of events. While rules of segments or tags ask about the name, merging and blocking are refused (`409 in_use`, with \
-         them). `If-Match` or `version` refuses the change if another has come since.";
+         of events. While rules of segments or tags ask about the name or the property, merging and blocking are refused \
+         (`409 in_use`, with them). `If-Match` or `version` refuses the change if another has come since.";
     let attribute = "`alias_of` and `status: blocked` rename an attribute in what events tell, or leave it out; both are \
          refused while rules of segments or tags ask about it (`409 in_use`, with them). \
          `If-Match` or `version` refuses the change if another has come since.";

@@ -556,7 +556,15 @@ async fn resume(
 ) -> Result<Written<ImportAnswer>, ApiError> {
     let (job, detail) = known(&shared, &caller, id)?;
     let again = match job.state {
-        JobState::Failed | JobState::Cancelled => shared.jobs.again(id),
+        JobState::Failed | JobState::Cancelled => {
+            if let Some(upload) = detail.upload
+                && !worker::uploads(&shared).content(upload).exists()
+            {
+                let message = "the file of this import is gone";
+                return Err(ApiError::new("file_gone", message));
+            }
+            shared.jobs.again(id)
+        }
         _ => None,
     };
     let job = again.ok_or_else(|| {
@@ -573,7 +581,7 @@ async fn rejects(
     caller: Caller,
     Segment(id): Segment<u64>,
 ) -> Result<Response, ApiError> {
-    known(&shared, &caller, id)?;
+    let (job, _) = known(&shared, &caller, id)?;
     let path = worker::rejects(&shared.jobs, id);
     let path = path.ok_or_else(|| ApiError::not_found("import"))?;
     let headers = [
@@ -587,6 +595,12 @@ async fn rejects(
     // No file: nothing was set aside.
     let body = match tokio::fs::File::open(path).await {
         Ok(file) => crate::http::file_body(file),
+        Err(_) if job.ended.is_some() && job.counts.get("rejected").is_some_and(|it| *it > 0) => {
+            return Err(ApiError::new(
+                "rejects_gone",
+                "the rejected rows of this import are gone",
+            ));
+        }
         Err(_) => crate::import::rejects::HEADER.into(),
     };
     Ok((headers, body).into_response())

@@ -158,85 +158,7 @@ pub fn compile(
             name,
             issues: &mut issues,
         };
-        wrong.common(
-            "",
-            naming.title.zh.as_str(),
-            &naming.title.en,
-            &naming.owner,
-        );
-        if naming.expected_type.is_some() {
-            wrong.at(
-                "expected_type",
-                "an event has no type: say it of its properties".into(),
-            );
-        }
-        let alias = wrong.merged(
-            "alias_of",
-            name,
-            status,
-            naming.alias_of.as_deref(),
-            &|other| {
-                events
-                    .iter()
-                    .find(|(known, ..)| *known == other)
-                    .map(|(_, status, naming)| (*status, naming.alias_of.is_some()))
-            },
-        );
-        if alias.is_some() && (FIXED.contains(&name) || alias.is_some_and(|it| FIXED.contains(&it)))
-        {
-            let message = format!(
-                "{} mean what their kind says: merge other names",
-                FIXED.join(", ")
-            );
-            wrong.at("alias_of", message);
-        }
-        if naming.properties.len() > PROPERTIES_MAX {
-            wrong.at("properties", format!("at most {PROPERTIES_MAX} properties"));
-        }
-        let mut fields = BTreeMap::new();
-        for (field, said) in &naming.properties {
-            let place = format!("properties.{field}");
-            wrong.common(
-                &format!("{place}."),
-                &said.title.zh,
-                &said.title.en,
-                &said.owner,
-            );
-            wrong.typed(
-                &format!("{place}.expected_type"),
-                said.expected_type.as_deref(),
-            );
-            if said.description.chars().count() > DESCRIPTION_CHARS_MAX {
-                let message = format!("at most {DESCRIPTION_CHARS_MAX} characters");
-                wrong.at(&format!("{place}.description"), message);
-            }
-            if field.is_empty() || field.len() > NAME_BYTES_MAX {
-                wrong.at(&place, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
-            }
-            let at = format!("{place}.alias_of");
-            let alias = wrong.merged(
-                &at,
-                field,
-                said.status,
-                said.alias_of.as_deref(),
-                &|other| {
-                    let other = naming.properties.get(other)?;
-                    Some((other.status, other.alias_of.is_some()))
-                },
-            );
-            if let Some(rule) = field_rule(said.status, alias) {
-                fields.insert(Box::from(field.as_str()), rule);
-            }
-        }
-        let rule = EventRule {
-            alias: alias.map(Box::from),
-            block: (status == Status::Blocked).then_some(match naming.on_block {
-                OnBlock::DeadLetter => Blocked::DeadLetter,
-                OnBlock::Drop => Blocked::Drop,
-            }),
-            properties: fields,
-        };
-        if rule != EventRule::default() {
+        if let Some(rule) = wrong.event(status, naming, &among(events)) {
             rules.events.insert(name.into(), rule);
         }
     }
@@ -245,35 +167,7 @@ pub fn compile(
             name,
             issues: &mut issues,
         };
-        wrong.common(
-            "",
-            naming.title.zh.as_str(),
-            &naming.title.en,
-            &naming.owner,
-        );
-        wrong.typed("expected_type", naming.expected_type.as_deref());
-        if !naming.properties.is_empty() {
-            wrong.at("properties", "an attribute has none".into());
-        }
-        if naming.on_block == OnBlock::Drop {
-            wrong.at(
-                "on_block",
-                "a blocked attribute is always left out and counted".into(),
-            );
-        }
-        let alias = wrong.merged(
-            "alias_of",
-            name,
-            status,
-            naming.alias_of.as_deref(),
-            &|other| {
-                attributes
-                    .iter()
-                    .find(|(known, ..)| *known == other)
-                    .map(|(_, status, naming)| (*status, naming.alias_of.is_some()))
-            },
-        );
-        if let Some(rule) = field_rule(status, alias) {
+        if let Some(rule) = wrong.attribute(status, naming, &among(attributes)) {
             rules.attributes.insert(name.into(), rule);
         }
     }
@@ -283,11 +177,55 @@ pub fn compile(
     }
 }
 
+/// What is said of another name among these.
+fn among<'a>(all: &'a [Named<'_>]) -> impl Fn(&str) -> Option<(Status, bool)> + 'a {
+    |other| {
+        let known = all.iter().find(|(known, ..)| *known == other);
+        known.map(|(_, status, naming)| (*status, naming.alias_of.is_some()))
+    }
+}
+
 fn field_rule(status: Status, alias: Option<&str>) -> Option<FieldRule> {
     match (status, alias) {
         (Status::Blocked, _) => Some(FieldRule::Block),
         (_, Some(alias)) => Some(FieldRule::As(alias.into())),
         _ => None,
+    }
+}
+
+/// What is said of events, attributes and properties alike.
+struct Said<'a> {
+    name: &'a str,
+    status: Status,
+    title: &'a Titled,
+    owner: &'a str,
+    expected_type: Option<&'a str>,
+    alias_of: Option<&'a str>,
+}
+
+impl Naming {
+    fn said<'a>(&'a self, name: &'a str, status: Status) -> Said<'a> {
+        Said {
+            name,
+            status,
+            title: &self.title,
+            owner: &self.owner,
+            expected_type: self.expected_type.as_deref(),
+            alias_of: self.alias_of.as_deref(),
+        }
+    }
+}
+
+impl PropertyNaming {
+    fn said<'a>(&'a self, name: &'a str) -> Said<'a> {
+        Said {
+            name,
+            status: self.status,
+            title: &self.title,
+            owner: &self.owner,
+            expected_type: self.expected_type.as_deref(),
+            alias_of: self.alias_of.as_deref(),
+        }
     }
 }
 
@@ -309,43 +247,112 @@ impl Wrong<'_> {
         });
     }
 
-    fn common(&mut self, place: &str, zh: &str, en: &str, owner: &str) {
-        for (field, text) in [("title.zh", zh), ("title.en", en), ("owner", owner)] {
+    /// What becomes of an event, if anything does.
+    fn event(&mut self, status: Status, naming: &Naming, other: Other<'_>) -> Option<EventRule> {
+        let name = self.name;
+        let said = Said {
+            expected_type: None,
+            ..naming.said(name, status)
+        };
+        let alias = self.said("", &said, other);
+        if naming.expected_type.is_some() {
+            let message = "an event has no type: say it of its properties";
+            self.at("expected_type", message.into());
+        }
+        if let Some(alias) = alias
+            && (FIXED.contains(&name) || FIXED.contains(&alias))
+        {
+            let message = format!(
+                "{} mean what their kind says: merge other names",
+                FIXED.join(", ")
+            );
+            self.at("alias_of", message);
+        }
+        if naming.properties.len() > PROPERTIES_MAX {
+            self.at("properties", format!("at most {PROPERTIES_MAX} properties"));
+        }
+        let other = |other: &str| {
+            let other = naming.properties.get(other)?;
+            Some((other.status, other.alias_of.is_some()))
+        };
+        let mut properties = BTreeMap::new();
+        for (field, said) in &naming.properties {
+            let place = format!("properties.{field}");
+            if said.description.chars().count() > DESCRIPTION_CHARS_MAX {
+                let message = format!("at most {DESCRIPTION_CHARS_MAX} characters");
+                self.at(&format!("{place}.description"), message);
+            }
+            if field.is_empty() || field.len() > NAME_BYTES_MAX {
+                self.at(&place, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
+            }
+            let alias = self.said(&format!("{place}."), &said.said(field), &other);
+            if let Some(rule) = field_rule(said.status, alias) {
+                properties.insert(Box::from(field.as_str()), rule);
+            }
+        }
+        let rule = EventRule {
+            alias: alias.map(Box::from),
+            block: (status == Status::Blocked).then_some(match naming.on_block {
+                OnBlock::DeadLetter => Blocked::DeadLetter,
+                OnBlock::Drop => Blocked::Drop,
+            }),
+            properties,
+        };
+        (rule != EventRule::default()).then_some(rule)
+    }
+
+    /// What becomes of an attribute, if anything does.
+    fn attribute(
+        &mut self,
+        status: Status,
+        naming: &Naming,
+        other: Other<'_>,
+    ) -> Option<FieldRule> {
+        let alias = self.said("", &naming.said(self.name, status), other);
+        if !naming.properties.is_empty() {
+            self.at("properties", "an attribute has none".into());
+        }
+        if naming.on_block == OnBlock::Drop {
+            let message = "a blocked attribute is always left out and counted";
+            self.at("on_block", message.into());
+        }
+        field_rule(status, alias)
+    }
+
+    /// Checks what is said of anything that has a name; answers the name that it is merged into.
+    fn said<'n>(&mut self, place: &str, said: &Said<'n>, other: Other<'_>) -> Option<&'n str> {
+        let texts = [
+            ("title.zh", said.title.zh.as_str()),
+            ("title.en", &said.title.en),
+            ("owner", said.owner),
+        ];
+        for (field, text) in texts {
             if text.chars().count() > TITLE_CHARS_MAX || text.chars().any(char::is_control) {
                 let message =
                     format!("at most {TITLE_CHARS_MAX} characters without control characters");
                 self.at(&format!("{place}{field}"), message);
             }
         }
-    }
-
-    fn typed(&mut self, field: &str, word: Option<&str>) {
-        if let Some(word) = word
+        if let Some(word) = said.expected_type
             && AttributeType::parse(word).is_none()
         {
             let message = format!(
                 "`{word}` is not a type: use text, int, number, bool, date, time, object, or a list such as texts"
             );
-            self.at(field, message);
+            self.at(&format!("{place}expected_type"), message);
         }
+        self.merged(&format!("{place}alias_of"), said, other)
     }
 
     /// The name that another is merged into, if that may be: chains would make what a name means hang on the order of
     /// edits.
-    fn merged<'n>(
-        &mut self,
-        field: &str,
-        name: &str,
-        status: Status,
-        alias: Option<&'n str>,
-        other: Other<'_>,
-    ) -> Option<&'n str> {
-        let alias = alias?;
+    fn merged<'n>(&mut self, field: &str, said: &Said<'n>, other: Other<'_>) -> Option<&'n str> {
+        let alias = said.alias_of?;
         if alias.is_empty() || alias.len() > NAME_BYTES_MAX {
             self.at(field, format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
-        } else if alias == name {
+        } else if alias == said.name {
             self.at(field, "a name is not merged into itself".into());
-        } else if status == Status::Blocked {
+        } else if said.status == Status::Blocked {
             self.at(
                 field,
                 "a blocked name is not merged: unblock it, or take `alias_of` out".into(),

@@ -3,6 +3,7 @@
 //! Windows, aggregates and thresholds are no part of a measure, so clauses of many rules share one. Equal measures have
 //! equal [`Measure::key`]s.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actors::model::{BrandId, Time};
@@ -74,6 +75,19 @@ impl Measure {
             key: key.into(),
             ..self.clone()
         }
+    }
+
+    /// The properties of events that it looks at.
+    pub fn properties(&self) -> BTreeSet<&str> {
+        let mut found = BTreeSet::new();
+        if let Some(filter) = &self.filter {
+            filter.roots(&mut found);
+        }
+        found.extend(self.field.as_ref().map(Path::root));
+        // The event's own time is none.
+        found.remove(Path::TIME);
+        found.remove(Path::DAY);
+        found
     }
 
     /// Whether events of a name are measured.
@@ -226,6 +240,20 @@ impl Filter {
             }
         });
         next
+    }
+
+    /// First keys of all its paths.
+    fn roots<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
+        match self {
+            Filter::And(filters) | Filter::Or(filters) => {
+                filters.iter().for_each(|filter| filter.roots(found));
+            }
+            Filter::Not(filter) => filter.roots(found),
+            // Paths of what is inside begin at an object of it.
+            Filter::Test(path, _) | Filter::Some(path, _) => {
+                found.insert(path.root());
+            }
+        }
     }
 
     /// All tests in it.

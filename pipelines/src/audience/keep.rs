@@ -17,6 +17,7 @@ use actors::raw::CONTROL;
 use actors::runtime::worker::stand_back;
 use actors::store::Snapshot;
 use cdp::definition::AttributeSchema;
+use cdp::tag::quantile::Cuts;
 use parking_lot::RwLockWriteGuard;
 use tags::taken_away;
 
@@ -25,7 +26,7 @@ use super::lists::Lists;
 use super::load::{self, Views};
 use super::runs::Runs;
 use super::tell::{Found, FoundTag, IN_FLIGHT_MEMBERS_MAX, Outbox};
-use super::{At, AudienceError, Inner};
+use super::{At, AudienceError, Built, Inner};
 use crate::platform::PlatformError;
 
 /// The clock is looked at this often when nothing happens: what slides by the hour is late by so much at most.
@@ -49,15 +50,14 @@ pub(super) struct Keeper {
     schema: Arc<AttributeSchema>,
     outbox: Outbox,
     lists: Lists,
-    /// Segments whose first computation after a start is no rebuilding: they were complete before.
-    resumed: BTreeSet<SegmentId>,
-    /// As `resumed`.
-    resumed_tags: BTreeSet<TagId>,
+    /// What is computed for the first time after a start and was complete before: that is no rebuilding.
+    resumed: BTreeSet<Built>,
     book_read: Instant,
     changes: tokio::sync::broadcast::Receiver<actors::registry::ResourceChanged>,
     /// Versions that were told to the registry as serving.
-    served: BTreeSet<(SegmentId, u32)>,
-    served_tags: BTreeSet<(TagId, u32)>,
+    served: BTreeSet<(Built, u32)>,
+    /// Cuts of tags by quantiles that the registry has.
+    cuts: BTreeMap<TagId, Cuts>,
     /// When tags on a schedule were computed last.
     runs: Runs,
     /// Tags that are being computed because their time has come: which time.
@@ -79,11 +79,10 @@ pub(super) fn run(inner: Arc<Inner>) {
         outbox: Outbox::default(),
         lists: Lists::default(),
         resumed: BTreeSet::new(),
-        resumed_tags: BTreeSet::new(),
         book_read: Instant::now(),
         changes: inner.platform.registry().resource_changes(),
         served: BTreeSet::new(),
-        served_tags: BTreeSet::new(),
+        cuts: BTreeMap::new(),
         runs: Runs::open(&inner.platform.layout().tag_runs()),
         running: BTreeMap::new(),
         told: None,
@@ -198,14 +197,13 @@ impl Keeper {
                 self.outbox
                     .add_tags(taken_away(tag, 0, brand.unwrap_or_default(), now, members));
             }
-            self.resumed_tags = (book.calculated.values())
+            let segments = (book.segments.values())
                 .filter(|kept| !kept.building && !kept.cancelled)
-                .map(|kept| kept.id)
-                .collect();
-            self.resumed = (book.segments.values())
+                .map(|kept| Built::Segment(kept.id));
+            let tags = (book.calculated.values())
                 .filter(|kept| !kept.building && !kept.cancelled)
-                .map(|kept| kept.id)
-                .collect();
+                .map(|kept| Built::Tag(kept.id));
+            self.resumed = segments.chain(tags).collect();
         }
         inner.applied.lock().0 = position;
         self.put_tags(&Book::default());
@@ -299,7 +297,7 @@ impl Keeper {
                     tag: kept.id,
                     version: it.version,
                     brand: kept.brand,
-                    rebuilt: it.rebuilt && !self.resumed_tags.contains(&kept.id),
+                    rebuilt: it.rebuilt && !self.resumed.contains(&Built::Tag(kept.id)),
                     at: it.at,
                     member: it.member,
                     value: it.value,
@@ -308,7 +306,7 @@ impl Keeper {
             let found = found.into_iter().filter_map(|it| {
                 let segment = SegmentId(it.segment.parse().ok()?);
                 let kept = book.segments.get(&segment)?;
-                let resumed = self.resumed.contains(&segment);
+                let resumed = self.resumed.contains(&Built::Segment(segment));
                 Some(Found {
                     segment,
                     version: it.version,

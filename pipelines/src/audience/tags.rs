@@ -3,7 +3,6 @@
 use std::sync::atomic::Ordering;
 
 use actors::model::{Scope, TagId};
-use cdp::tag::quantile::Cuts;
 
 use super::book::TAG;
 use super::{Audience, AudienceError};
@@ -56,14 +55,6 @@ impl Audience {
         self.inner.settled.store(false, Ordering::Relaxed);
         self.inner.changes.wake();
         Ok(())
-    }
-
-    /// What the last run of a tag by quantiles was cut at. `None`: it is no such tag, or was not computed since the start.
-    pub fn tag_cuts(&self, tag: TagId) -> Result<Option<Cuts>, AudienceError> {
-        self.ready()?;
-        let book = self.inner.book.lock();
-        let kept = book.calculated.get(&tag).ok_or(AudienceError::NoTag(tag))?;
-        Ok(self.inner.engine.lock().tag_cuts(&kept.code))
     }
 
     /// Takes up again what was broken off for a tag, as [`Audience::rebuild`] does for a segment. A tag that is computed on a

@@ -243,6 +243,29 @@ impl Registry {
         })
     }
 
+    /// Keeps what computing a body version has found, JSON, in place of what was found before. Not of an older version than
+    /// that. No new version: nobody edited anything.
+    pub async fn resource_computed(
+        &self,
+        kind: ResourceKind,
+        id: i64,
+        body_version: i64,
+        computed: &str,
+    ) -> Result<(), RegistryError> {
+        transaction!(&self.db, tx => {
+            sqlx::query(
+                "UPDATE resources SET computed = $4, computed_version = $3 \
+                 WHERE kind = $1 AND id = $2 AND computed_version <= $3 AND body_version >= $3",
+            )
+            .bind(kind.name)
+            .bind(id)
+            .bind(body_version)
+            .bind(computed)
+            .execute(&mut *tx)
+            .await?;
+        })
+    }
+
     /// Notes that the building of a body version was broken off (`true`), or is to be taken up again. Another version than
     /// the newest changes nothing. Answers whether anything changed. No new version: nobody edited anything.
     pub async fn resource_cancelled(
@@ -347,6 +370,8 @@ async fn create(
         body_version: 1,
         serving: 0,
         cancelled: 0,
+        computed: String::new(),
+        computed_version: 0,
         body: new.body.clone(),
         created: author.now,
         created_by: author.by.to_owned(),

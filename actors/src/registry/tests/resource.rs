@@ -78,6 +78,11 @@ on_both! {
         registry.resource_serving(SEGMENT, 1, 3).await.unwrap();
         registry.resource_serving(SEGMENT, 1, 1).await.unwrap();
         assert_eq!(registry.resource_get(&all(), SEGMENT, 1).await.unwrap().serving, 3);
+        registry.resource_computed(SEGMENT, 1, 3, "{}").await.unwrap();
+        registry.resource_computed(SEGMENT, 1, 1, "[]").await.unwrap();
+        registry.resource_computed(SEGMENT, 1, 4, "[]").await.unwrap();
+        let kept = registry.resource_get(&all(), SEGMENT, 1).await.unwrap();
+        assert_eq!((&*kept.computed, kept.computed_version, kept.version), ("{}", 3, 3));
         let stale = registry
             .resource_update(author(&all(), "cid"), SEGMENT, 1, Some(2), &ItemChange::State("disabled".into()))
             .await

@@ -41,10 +41,10 @@ fn permissions_read_their_words() {
 
 #[test]
 fn after_is_found_anywhere_in_the_query() {
-    assert_eq!(after("limit=1&after=1-7"), Some("1-7"));
-    assert_eq!(after("after=1-7&limit=1"), Some("1-7"));
-    assert_eq!(after("thereafter=1-7"), None);
-    assert_eq!(after(""), None);
+    assert_eq!(parameter("limit=1&after=1-7", "after="), Some("1-7"));
+    assert_eq!(parameter("after=1-7&limit=1", "after="), Some("1-7"));
+    assert_eq!(parameter("thereafter=1-7", "after="), None);
+    assert_eq!(parameter("", "after="), None);
 }
 
 #[test]

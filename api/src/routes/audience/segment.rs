@@ -63,7 +63,7 @@ pub struct SegmentMember {
 
 /// A segment of another brand does not exist for the caller. One that the audience has not heard of yet is asked for where
 /// it is kept.
-async fn sees(shared: &Shared, caller: &Caller, id: u32) -> Result<(), ApiError> {
+pub async fn sees(shared: &Shared, caller: &Caller, id: u32) -> Result<(), ApiError> {
     match shared.audience().kept(SegmentId(id)) {
         Some(kept) if caller.scope.sees(kept.brand) => Ok(()),
         Some(_) => Err(ApiError::not_found("segment")),

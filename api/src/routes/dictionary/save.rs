@@ -9,7 +9,8 @@ use pipelines::dictionary::{ATTRIBUTE_NAME, EVENT_NAME};
 use serde_json::{Map, Value};
 
 use super::answer::NamingAnswer;
-use super::{AllSaid, Said, said, understood, users};
+use super::users::{self, Going, What};
+use super::{AllSaid, Said, said, understood};
 use crate::app::Shared;
 use crate::error::{ApiError, ErrorDetail};
 use crate::http::input::if_match;
@@ -66,16 +67,8 @@ pub async fn save(
     }
     let (description, status, naming) = read(fields)?;
     check(kind, name, (status, &naming), &events, &attributes)?;
-    // Who asks about it would get no answer from now on; what goes already stays gone.
-    let goes = |status: Status, naming: &Naming| {
-        (status == Status::Blocked || naming.alias_of.is_some())
-            .then(|| (status == Status::Blocked, naming.alias_of.clone()))
-    };
-    let gone = known.and_then(|said| goes(said.status, &said.naming));
-    let going = goes(status, &naming);
-    if going.is_some() && going != gone {
-        users::refuse(shared, kind, name, naming.alias_of.as_deref()).await?;
-    }
+    let going = going(name, (status, &naming), known);
+    users::refuse(shared, kind, &going).await?;
     let new = NewItem {
         brand: BrandId(0),
         name: name.to_owned(),
@@ -104,6 +97,49 @@ pub async fn save(
         .await?;
     let token = shared.publish_pending().await?;
     Ok(Written::changed(token, NamingAnswer::of(&understood(item))))
+}
+
+/// What rules may not ask about any more: merged or blocked now, and not so before. Who asks about it would get no answer
+/// from now on; what goes already stays gone.
+fn going<'a>(
+    name: &'a str,
+    (status, naming): (Status, &'a Naming),
+    known: Option<&Said>,
+) -> Vec<Going<'a>> {
+    /// Whether it is blocked, and what it is merged into.
+    fn goes(status: Status, alias: Option<&str>) -> Option<(bool, Option<&str>)> {
+        let blocked = status == Status::Blocked;
+        (blocked || alias.is_some()).then_some((blocked, alias))
+    }
+    let mut going = Vec::new();
+    let mut look =
+        |what, now: (Status, Option<&'a str>), before: Option<(Status, Option<&str>)>| {
+            let before = before.and_then(|(status, alias)| goes(status, alias));
+            let now = goes(now.0, now.1);
+            if let Some((_, target)) = now.filter(|_| now != before) {
+                going.push(Going { what, target });
+            }
+        };
+    let before = known.map(|said| (said.status, said.naming.alias_of.as_deref()));
+    let recorded = naming.alias_of.as_deref();
+    let recorded = recorded.filter(|it| before.is_some_and(|(_, alias)| alias == Some(*it)));
+    look(
+        What::Name(name),
+        (status, naming.alias_of.as_deref()),
+        before,
+    );
+    for (property, said) in &naming.properties {
+        let before = known.and_then(|known| known.naming.properties.get(property));
+        let before = before.map(|said| (said.status, said.alias_of.as_deref()));
+        // Events of this name that were recorded as another one lack the property there.
+        let of = std::iter::once(name).chain(recorded);
+        let what = What::Property {
+            name: property,
+            of: of.collect(),
+        };
+        look(what, (said.status, said.alias_of.as_deref()), before);
+    }
+    going
 }
 
 /// The definition that follows from what is said of all names. What two people said at the same time may not fit together.

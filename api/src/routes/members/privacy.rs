@@ -24,8 +24,10 @@ pub fn routes(tag: &'static str) -> Routes {
                 "Identifiers, attributes, tags, segments, entries of uploaded lists and what events said of the person go; \
                  amounts, times and names of events stay, and belong to nobody. It cannot be undone. The same identifier \
                  told later is somebody new. What was received is unreadable after `raw_days` days at the latest, when the \
-                 keys of those days are destroyed. Not reached: backups made before, until they are removed (`backups`), \
-                 files of exports for the rest of their day, and what other systems were told.",
+                 keys of those days are destroyed; rejected rows of imports go by then too. Finished files of exports and \
+                 uploaded files that wait go at once, whomever they name; files of imports under way when these are done. Not \
+                 reached: backups made before, until they are removed (`backups`), objects that were imported or exported, \
+                 and what other systems were told.",
             )
             .body::<EraseInput>()
             .written::<EraseAnswer>()
@@ -72,12 +74,15 @@ fn backups(shared: &Shared) -> String {
     }
 }
 
-/// Files of exports may show whoever is erased.
-async fn forget_exports(shared: &Shared) {
+/// Files of exports, and uploads, may show whoever is erased.
+async fn forget_files(shared: &Shared) {
     let files = shared.clone();
-    let forgotten = tokio::task::spawn_blocking(move || crate::export::worker::forget(&files));
+    let forgotten = tokio::task::spawn_blocking(move || {
+        crate::export::worker::forget(&files);
+        crate::import::worker::forget(&files);
+    });
     if let Err(error) = forgotten.await {
-        tracing::error!(%error, "files of exports could not be removed");
+        tracing::error!(%error, "files of exports and uploads could not be removed");
     }
 }
 
@@ -104,9 +109,9 @@ async fn erase(
         reason: input.reason.into(),
     });
     // Before as well: a crash behind the command would leave them until their time is up.
-    forget_exports(&shared).await;
+    forget_files(&shared).await;
     let (token, _) = shared.command(command, &request).await?;
-    forget_exports(&shared).await;
+    forget_files(&shared).await;
     let act = Act {
         by: caller.name.clone(),
         brand: BrandId(0),

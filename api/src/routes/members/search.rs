@@ -97,12 +97,12 @@ async fn search(
     let filter: Option<Filter> = match find.segment {
         None => None,
         Some(segment) => {
+            crate::routes::audience::sees_segment(&shared, &caller, segment).await?;
             let segment = SegmentId(segment);
+            let brands = caller.scope.brands.clone();
             // A copy of four bytes a member: the index asks for one at a time, and must not lock the engine each time.
             let members = shared
-                .ask(move |audience| {
-                    audience.segment_members(&BrandSet::All, segment, None, usize::MAX)
-                })
+                .ask(move |audience| audience.segment_members(&brands, segment, None, usize::MAX))
                 .await?;
             Some(Arc::new(move |member| {
                 members.binary_search(&member).is_ok()

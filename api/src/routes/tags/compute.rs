@@ -1,6 +1,5 @@
 //! Computing a tag when somebody asks.
 
-use actors::model::TagId;
 use actors::registry::Act;
 use axum::Json;
 use axum::extract::State;
@@ -15,7 +14,7 @@ use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission, Routes, Segment, Written, doc};
 use crate::jobs::JobView;
-use crate::resource::{Answer, answer, load};
+use crate::resource::{Answer, answer, computed, load};
 use crate::tags::{Detail, KIND};
 
 /// The routes of this topic.
@@ -39,7 +38,8 @@ pub fn routes() -> Routes {
         doc("Tags", "What the last run of an RFM tag by quantiles was cut at")
             .more(
                 "The greatest time of the last order, number of orders and sum of amounts of each group but the last; a member \
-                 with more is in a higher group. Of the last run since the server was started.",
+                 with more is in a higher group. Cuts are taken whenever the tag is computed, and stay until it is computed \
+                 again; the tag's own answer has them too (`computed`).",
             )
             .answers::<CutsAnswer>(),
     );
@@ -61,7 +61,7 @@ pub fn routes() -> Routes {
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CutsAnswer {
     /// `last_order`, `frequency`, `monetary`: ascending; `members` with an order in the window; `at`: when they were taken.
-    /// Nothing before the first run since the start.
+    /// Nothing before the first run.
     #[schema(value_type = Option<Object>)]
     pub cuts: Option<Value>,
 }
@@ -72,10 +72,9 @@ async fn cuts(
     Segment(code): Segment<String>,
 ) -> Result<Json<CutsAnswer>, ApiError> {
     let item = load::<Tag>(&shared, &caller, &code).await?;
-    let tag = TagId(u32::try_from(item.id).unwrap_or(u32::MAX));
-    let cuts = shared.ask(move |audience| audience.tag_cuts(tag)).await?;
+    let found = computed(&item);
     Ok(Json(CutsAnswer {
-        cuts: cuts.map(|cuts| cuts.to_json()),
+        cuts: found.and_then(|mut found| found.get_mut("cuts").map(Value::take)),
     }))
 }
 

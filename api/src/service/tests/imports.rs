@@ -93,6 +93,45 @@ async fn a_file_goes_from_upload_to_members() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn files_do_not_outlast_an_erase_nor_rejected_rows_their_time() {
+    let running = start_with(&[("manual_clock", "true")]).await;
+    let done = running.bring("a.csv", ADMIN, ORDERS).await.ok().json["file"].clone();
+    let waits = running.bring("b.csv", ADMIN, ORDERS).await.ok().json["file"].clone();
+    let guess = |file: &Value| running.post("/api/v1/imports/suggest", json!({"file": file}));
+    let mapping = guess(&done).await.ok().json["mapping"].clone();
+    let body = json!({"file": done, "mapping": mapping});
+    let id = running.post("/api/v1/imports", body).await.ok().json["id"]
+        .as_u64()
+        .unwrap();
+    assert_eq!(running.ended(id).await["state"], "done");
+    guess(&waits).await.ok();
+
+    let found = running
+        .get("/api/v1/members?identifier=phone:13800000000")
+        .await
+        .ok();
+    let member = found.json["items"][0]["id"].as_str().unwrap();
+    let erase = format!("/api/v1/members/{member}/erase");
+    running
+        .post(&erase, json!({"reason": "asked for it"}))
+        .await
+        .ok();
+    assert_eq!(guess(&waits).await.code(), "not_found");
+
+    let rejects = format!("/api/v1/imports/{id}/rejects");
+    let shared = &running.service.shared;
+    let days = i64::from(shared.config.day_keys.days_kept);
+    for (day, there) in [(days - 1, true), (1, false)] {
+        let clock = shared.manual_clock().unwrap();
+        clock.set(shared.now().plus_ms(day * 24 * 3_600 * 1_000));
+        crate::import::worker::clean(shared);
+        let answer = running.get(&rejects).await;
+        let seen = (answer.status == 200, answer.code() == "rejects_gone");
+        assert_eq!(seen, (there, !there), "{}", answer.text);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("own.csv"), ORDERS).unwrap();

@@ -111,5 +111,14 @@ async fn a_brand_finds_only_by_what_it_sees() {
         .await
         .ok();
     assert!(ids(&foreign).is_empty(), "{}", foreign.text);
+    // Nor who is in a segment of another brand.
+    let rule = json!({"name": "s", "brand": other, "rule": {"and": []}});
+    let segment = running.post("/api/v1/segments", rule).await.ok();
+    let inside = format!(
+        "/api/v1/members/search?q=南京&segment={}",
+        segment.json["id"]
+    );
+    let foreign = running.with_key("GET", &inside, &key, None).await;
+    assert_eq!(foreign.code(), "not_found", "{}", foreign.text);
     running.service.stop().await;
 }

@@ -297,11 +297,11 @@ impl Engine {
         }
     }
 
-    /// The cuts of the last run of a tag by quantiles, since the start of the process.
-    pub fn tag_cuts(&self, code: &str) -> Option<Cuts> {
+    /// What a tag by quantiles was cut at when it was computed last. Whoever wants it after a restart keeps it.
+    pub fn tag_cuts(&self, code: &str) -> Option<&Cuts> {
         let live = self.segments.by_id.get(&tag_id(code))?;
         match &live.edition.as_ref()?.rules {
-            Rules::Tag(tag) => tag.quantiles.as_ref()?.cuts.clone(),
+            Rules::Tag(tag) => tag.quantiles.as_ref()?.cuts.as_ref(),
             Rules::Segment(_) => None,
         }
     }

@@ -7,12 +7,13 @@ use std::time::Instant;
 
 use actors::model::{SegmentId, TagId};
 use cdp::rule::Measure;
+use serde_json::json;
 
 use super::{BOOK_EVERY, Keeper};
 use crate::audience::book::{Book, Kept, SEGMENT, TAG};
 use crate::audience::load::{self, TagCodes};
 use crate::audience::tell::Found;
-use crate::audience::{AudienceError, Waits};
+use crate::audience::{AudienceError, Built};
 
 impl Keeper {
     pub(super) fn look_at_registry(&mut self) -> Result<(), AudienceError> {
@@ -85,7 +86,8 @@ impl Keeper {
                         entered: false,
                     }));
                 engine.segment_remove(&key);
-                self.served.retain(|(served, _)| served != id);
+                self.served
+                    .retain(|(served, _)| *served != Built::Segment(*id));
             }
             for kept in book.segments.values() {
                 let known = old.segments.get(&kept.id);
@@ -96,7 +98,7 @@ impl Keeper {
                     continue;
                 }
                 if known.is_some() {
-                    self.resumed.remove(&kept.id);
+                    self.resumed.remove(&Built::Segment(kept.id));
                 }
                 if kept.cancelled {
                     // What serves goes on.
@@ -136,75 +138,74 @@ impl Keeper {
     /// A segment that was complete before the start and whose rule cannot be asked yet, because history is being read for
     /// it: what its members hold is older than what is committed, so no read may take it for settled. Those that lack
     /// something else (a segment that is switched off) wait for people, and nobody waits for them.
-    pub(super) fn resuming(&self) -> Option<Waits> {
-        if self.resumed.is_empty() && self.resumed_tags.is_empty() {
+    pub(super) fn resuming(&self) -> Option<Built> {
+        if self.resumed.is_empty() {
             return None;
         }
         let book = self.inner.book.lock();
         let engine = self.inner.engine.lock();
-        let waits = |id: &&SegmentId| {
-            let versions = engine.segment_versions(&id.to_string());
-            let kept = book.segments.get(id);
-            kept.is_some_and(|kept| {
-                versions.is_some_and(|(in_force, _)| in_force.is_none())
+        let waits = |built: &&Built| match built {
+            Built::Segment(id) => book.segments.get(id).is_some_and(|kept| {
+                matches!(engine.segment_versions(&id.to_string()), Some((None, _)))
                     && !engine.measure_wanted(&kept.plan).is_empty()
-            })
+            }),
+            Built::Tag(id) => {
+                let kept = book.calculated.get(id).filter(|it| !it.update.on_demand());
+                kept.is_some_and(|kept| {
+                    matches!(engine.tag_versions(&kept.code), Some((None, Some(_))))
+                        && !engine.measure_wanted(&kept.plan.plan).is_empty()
+                })
+            }
         };
-        let waits_tag = |id: &&TagId| {
-            let kept = book.calculated.get(id).filter(|it| !it.update.on_demand());
-            kept.is_some_and(|kept| {
-                matches!(engine.tag_versions(&kept.code), Some((None, Some(_))))
-                    && !engine.measure_wanted(&kept.plan.plan).is_empty()
-            })
-        };
-        let tag = self.resumed_tags.iter().find(waits_tag).copied();
-        let segment = self.resumed.iter().find(waits).copied();
-        tag.map(Waits::Tag).or(segment.map(Waits::Segment))
+        self.resumed.iter().find(waits).copied()
     }
 
-    /// Tells the registry which rules are in force now.
+    /// Tells the registry which rules are in force now, and what is to be kept of how they were computed.
     pub(super) fn serve(&mut self) -> Result<(), AudienceError> {
         let inner = self.inner.clone();
         // What was announced last must be durable before the registry says that nothing is left to announce.
         if !self.outbox.is_empty() {
             return Ok(());
         }
-        let mut serving = Vec::new();
-        let mut tags = Vec::new();
-        let mut ran = Vec::new();
+        let (mut serving, mut cut, mut ran) = (Vec::new(), Vec::new(), Vec::new());
         {
             let book = inner.book.lock();
             let engine = inner.engine.lock();
             for kept in book.segments.values() {
                 let in_force = engine.segment_versions(&kept.id.to_string());
-                if in_force == Some((Some(kept.version), None))
-                    && !self.served.contains(&(kept.id, kept.version))
-                {
-                    serving.push((kept.id, kept.version));
+                if in_force == Some((Some(kept.version), None)) {
+                    serving.push((Built::Segment(kept.id), kept.version));
                 }
             }
             for kept in book.calculated.values() {
                 if engine.tag_versions(&kept.code) != Some((Some(kept.version), None)) {
                     continue;
                 }
-                if !self.served_tags.contains(&(kept.id, kept.version)) {
-                    tags.push((kept.id, kept.version));
-                }
+                serving.push((Built::Tag(kept.id), kept.version));
+                let cuts = engine.tag_cuts(&kept.code);
+                let news = cuts.filter(|cuts| self.cuts.get(&kept.id) != Some(*cuts));
+                cut.extend(news.map(|cuts| (kept.id, kept.version, cuts.clone())));
                 ran.extend(self.running.get(&kept.id).map(|due| (kept.id, *due)));
             }
+            serving.retain(|it| !self.served.contains(it));
         }
         let registry = inner.platform.registry();
-        for (id, version) in serving {
-            let told = registry.resource_serving(SEGMENT, id.0.into(), version.into());
-            inner.runtime.block_on(told)?;
-            self.resumed.remove(&id);
-            self.served.insert((id, version));
+        // Before anybody is told that it is computed.
+        for (id, version, cuts) in cut {
+            let found = json!({ "cuts": cuts.to_json() }).to_string();
+            let kept = registry.resource_computed(TAG, id.0.into(), version.into(), &found);
+            inner.runtime.block_on(kept)?;
+            self.cuts.insert(id, cuts);
         }
-        for (id, version) in tags {
-            let told = registry.resource_serving(TAG, id.0.into(), version.into());
+        for (built, version) in serving {
+            let (kind, id) = match built {
+                Built::Segment(id) => (SEGMENT, id.0),
+                Built::Tag(id) => (TAG, id.0),
+            };
+            let told = registry.resource_serving(kind, id.into(), version.into());
             inner.runtime.block_on(told)?;
-            self.resumed_tags.remove(&id);
-            self.served_tags.insert((id, version));
+            self.resumed.remove(&built);
+            self.served.insert((built, version));
         }
         for (id, due) in ran {
             self.runs.note(id, due);

@@ -7,9 +7,9 @@ use cdp::rule::Measure;
 use cdp::tag::Update;
 
 use super::Keeper;
-use crate::audience::AudienceError;
 use crate::audience::book::{Book, KeptTag, TAG};
 use crate::audience::tell::FoundTag;
+use crate::audience::{AudienceError, Built};
 
 impl Keeper {
     /// Begins to compute tags whose time has come.
@@ -75,7 +75,8 @@ impl Keeper {
                     now,
                     had,
                 ));
-                self.served_tags.retain(|(served, _)| served != id);
+                self.served.retain(|(served, _)| *served != Built::Tag(*id));
+                self.cuts.remove(id);
                 self.running.remove(id);
             }
             for (id, known) in &old.calculated {
@@ -95,7 +96,7 @@ impl Keeper {
                     continue;
                 }
                 let running = known.and_then(|_| {
-                    self.resumed_tags.remove(&kept.id);
+                    self.resumed.remove(&Built::Tag(kept.id));
                     self.running.remove(&kept.id)
                 });
                 if kept.cancelled {
