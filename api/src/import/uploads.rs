@@ -203,7 +203,9 @@ mod tests {
         assert!(!uploads.content(first).exists());
         // Somebody is erased: one that is being imported stays, and one that is still coming.
         let ids = [3, 4].map(|nonce| uploads.begin(Time(1_000), || nonce).unwrap());
-        ids.map(|id| fs::write(uploads.content(id), "x").unwrap());
+        for id in ids {
+            fs::write(uploads.content(id), "x").unwrap();
+        }
         upload.id = ids[0];
         uploads.finish(&upload).unwrap();
         uploads.forget(&[second]);
