@@ -171,7 +171,8 @@ mod tests {
         name(&leaf(json!({"prefix": "pa"})), Some("pay"), false);
         name(&leaf(json!({"prefix": "pai"})), Some("pay"), true);
         name(&leaf(json!({"prefix": "pa"})), None, false);
-        let sequence = json!({"sequence": [{"event": "scan"}, {"event": "paid"}], "within": "7d"});
+        let sequence =
+            json!({"sequence": [{"event": "scan"}, {"event": "paid"}], "lookback": "30d"});
         name(&sequence, None, true);
         // An attribute's value is no event.
         name(
@@ -189,7 +190,7 @@ mod tests {
                 {"attr": "@day", "op": "gte", "value": "2026-01-01"}],
                 "agg": "sum", "field": "amount", "op": "gte", "value": 1},
             {"sequence": [{"event": "scan", "where": [{"attr": "code", "op": "exists"}]}, {"event": {"prefix": "pa"}}],
-                "within": "7d"}]});
+                "lookback": "30d"}]});
         let property = |name, of: &[&str], found| {
             let of = of.to_vec();
             check(&rule, What::Property { name, of }, None, found);
