@@ -83,6 +83,29 @@ pub fn shared(name: &str) -> Result<PathBuf, Missing> {
     )))
 }
 
+/// A library that is preloaded into the server, built from `tests/shim/NAME.c` into `folder`.
+pub fn shim(name: &str, folder: &Path) -> Result<PathBuf, Missing> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("shim")
+        .join(format!("{name}.c"));
+    let library = folder.join(format!("{name}.so"));
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-O1", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .arg("-ldl")
+        .output();
+    match built {
+        Ok(output) if output.status.success() => Ok(library),
+        Ok(output) => Err(Missing::machine(format!(
+            "{} is not compiled: {}",
+            source.display(),
+            String::from_utf8_lossy(&output.stderr)
+        ))),
+        Err(error) => Err(Missing::tool(format!("there is no C compiler: {error}"))),
+    }
+}
+
 /// A script of `tests/sdk/`.
 pub fn script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(name)

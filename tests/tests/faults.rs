@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tests::disk::Disk;
 use tests::need::{self, Missing};
+use tests::tools;
 use tests::{Load, Options, Plan, Sandbox, rounds};
 
 /// A load that is through in seconds even when something is slow.
@@ -136,6 +137,82 @@ fn row_6_a_damaged_row_store_is_found_or_filled_again_from_the_log() {
             state,
             "a damaged cache tells lies"
         );
+    }
+}
+
+#[test]
+fn row_7_an_fsync_that_fails_ends_the_process_and_loses_nothing_acknowledged() {
+    let test = "row_7_an_fsync_that_fails_ends_the_process_and_loses_nothing_acknowledged";
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = need::or_skip(test, tools::shim("sync_fails", folder.path())) else {
+        return;
+    };
+    let control = folder.path().join("control");
+    for part in ["/raw/", "/results/", "/rows/"] {
+        fs::write(&control, "").unwrap();
+        let options = Options::default()
+            .env("LD_PRELOAD", &library.display().to_string())
+            .env("SYNC_FAILS", &control.display().to_string());
+        let mut sandbox = Sandbox::start_with(options);
+        let key = sandbox.source("load");
+        let mut load = Load::start(Plan::SMALL, &sandbox.base(), &key);
+        load.wait_for_acked(200);
+        fs::write(&control, part).unwrap();
+        let status = sandbox.wait_for_end();
+        assert!(
+            tests::sandbox::ended_by(status, libc::SIGABRT),
+            "{part}: {status} {}",
+            sandbox.log()
+        );
+        // It does not start while the disk goes on failing, or ends again; nothing is made worse by trying.
+        if sandbox.try_boot().is_ok() {
+            sandbox.kill9();
+        }
+        fs::write(&control, "").unwrap();
+        sandbox.boot();
+        load.finish();
+        load.check(&sandbox);
+        assert!(sandbox.stop().success());
+        let state = sandbox.digest(&["--state"]);
+        assert_eq!(sandbox.digest(&["--state", "--replay"]), state, "{part}");
+    }
+}
+
+#[test]
+fn row_7_an_fsync_that_fails_elsewhere_is_survived() {
+    let test = "row_7_an_fsync_that_fails_elsewhere_is_survived";
+    let folder = tempfile::tempdir().unwrap();
+    let Some(library) = need::or_skip(test, tools::shim("sync_fails", folder.path())) else {
+        return;
+    };
+    let control = folder.path().join("control");
+    for part in ["registry.db", "/identity/", "/lake/", "/search/", "/keys/"] {
+        fs::write(&control, "").unwrap();
+        let options = Options::default()
+            .env("LD_PRELOAD", &library.display().to_string())
+            .env("SYNC_FAILS", &control.display().to_string())
+            .set("lake.flush_rows", "1000")
+            .set("lake.flush_s", "1");
+        let mut sandbox = Sandbox::start_with(options);
+        let key = sandbox.source("load");
+        let mut load = Load::start(LIGHT, &sandbox.base(), &key);
+        fs::write(&control, part).unwrap();
+        // What cannot be made durable is refused; what was acknowledged is there afterwards.
+        let body = json!({"name": "during", "kind": "http"});
+        let refused = sandbox.http().json("POST", "/api/v1/sources", &body).status;
+        if part == "registry.db" {
+            assert!(refused >= 500, "{refused}");
+        }
+        if sandbox.runs() {
+            sandbox.kill9();
+        }
+        fs::write(&control, "").unwrap();
+        sandbox.boot();
+        load.finish();
+        load.check(&sandbox);
+        assert!(sandbox.stop().success());
+        let state = sandbox.digest(&["--state"]);
+        assert_eq!(sandbox.digest(&["--state", "--replay"]), state, "{part}");
     }
 }
 

@@ -288,34 +288,6 @@ impl Registry {
         })
     }
 
-    /// Takes back a version that units have and a restored registry has lost. What the registry has of that version or
-    /// later is left as it is.
-    pub async fn definition_recover(
-        &self,
-        scope: &Scope,
-        lost: &Definition,
-    ) -> Result<bool, RegistryError> {
-        whole(scope)?;
-        transaction!(&self.db, tx => {
-            let row = sqlx::query("SELECT coalesce(max(version), 0) AS version FROM definitions WHERE kind = $1")
-                .bind(&*lost.kind)
-                .fetch_one(&mut *tx)
-                .await?;
-            let behind = row.try_get::<i64, _>("version")? < lost.version;
-            if behind {
-                sqlx::query(
-                    "UPDATE definitions SET state = 'superseded' WHERE kind = $1 AND state IN ('active', 'published')",
-                )
-                .bind(&*lost.kind)
-                .execute(&mut *tx)
-                .await?;
-                let active = Definition { state: DefinitionState::Active, ..lost.clone() };
-                insert(&mut tx, &active).await?;
-            }
-            behind
-        })
-    }
-
     /// Says that the log has had a version. What is published from now on is above it, although the registry may have been
     /// restored to a state that knows nothing of it: units ignore a version that they have.
     pub fn definition_sent(&self, kind: &str, version: i64) {

@@ -216,7 +216,7 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
 }
 
 #[test]
-fn a_failed_sync_stops_the_log_and_loses_nothing_acknowledged() {
+fn row_7_a_failed_sync_stops_the_log_and_loses_nothing_acknowledged() {
     for after in 0..12 {
         let disk = SimDisk::new();
         let fatal = Arc::new(AtomicUsize::new(0));
