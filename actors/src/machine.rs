@@ -295,7 +295,8 @@ impl WriteSet {
     pub fn count(&mut self, name: &str, by: i64) {
         if by != 0 {
             match self.counters.get_mut(name) {
-                Some(total) => *total += by,
+                // Wraps as sums of amounts do: what is taken away later comes out right.
+                Some(total) => *total = total.wrapping_add(by),
                 None => {
                     self.counters.insert(name.into(), by);
                 }

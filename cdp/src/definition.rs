@@ -82,7 +82,7 @@ impl Definition {
 
 /// One thing that is wrong with a definition. A check answers all of them at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error)]
-#[error("{place}: {message}")]
+#[error("{}{message}", if .place.is_empty() { String::new() } else { format!("{}: ", .place) })]
 pub struct DefinitionError {
     /// Where: path into the body, e.g. `attributes[3].type`; empty: the whole.
     pub place: String,

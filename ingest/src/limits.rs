@@ -17,6 +17,7 @@
 //! | [`NAME_BYTES`] | 255 bytes, names of events and properties | the event is rejected (`name_too_long`) |
 //! | [`MESSAGE_ID_CHARS`] | 100 characters | the event is rejected (`message_id_too_long`) |
 //! | [`IDENTIFIERS`] | 20 in one event | the event is rejected (`too_many_identifiers`) |
+//! | [`AMOUNT_MAX`] | 10^15 of the smallest unit | the order is rejected (`amount_form`) |
 //! | [`TIME_FIRST`] … [`TIME_LAST`] | 1970 to 9999 | the event is rejected (`time_range`) |
 //! | [`ROW_BYTES`] | 4 MiB for a row of a file | the file is refused there: a quote is not closed |
 //! | [`ROW_KEYS`] | 50 million different keys in one file | the file is refused there: split it, or `unique = true` |
@@ -65,8 +66,12 @@ pub const MESSAGE_ID_CHARS: usize = 100;
 pub const IDENTIFIERS: usize = 20;
 /// First accepted event time: 1970-01-01T00:00:00Z. Earlier ones are clocks that were never set.
 pub const TIME_FIRST: Time = Time(0);
-/// Last accepted event time: the end of year 9999.
-pub const TIME_LAST: Time = Time::MAX;
+/// Last accepted event time: the last instant of year 9999 that is a day of that year in every time zone, so that it can be
+/// written down anywhere.
+pub const TIME_LAST: Time = Time(253_402_207_199_999);
+/// Largest amount of an order or line, in the smallest unit of its currency, either sign: ten trillion yuan. Nine thousand
+/// such orders still fit into one sum.
+pub const AMOUNT_MAX: i64 = 1_000_000_000_000_000;
 /// Bytes of one row of a file. A longer one is a quote that was opened and never closed.
 pub const ROW_BYTES: usize = 4 * 1024 * 1024;
 /// Different message keys in one file: about 1.2 GB of counts (see [`crate::file`]).

@@ -190,7 +190,8 @@ impl UnitCore {
                 what: error.to_string(),
             })?;
         for (name, by) in &out.counters {
-            *next.counters.entry(name.clone()).or_default() += by;
+            let total = next.counters.entry(name.clone()).or_default();
+            *total = total.wrapping_add(*by);
         }
         out.put(Space::STATES, unit_key(self.unit), encode_state(&next));
         let inner = Inner {

@@ -120,6 +120,8 @@ pub struct Worker {
 struct Slot {
     runner: Runner,
     state: Running,
+    /// The passing fault that was told last: a full disk is told once, not ten times a second.
+    told: Option<String>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -146,6 +148,7 @@ impl Worker {
             .map(|runner| Slot {
                 runner,
                 state: Running::Yes,
+                told: None,
             })
             .collect();
         let worker = Worker {
@@ -171,10 +174,19 @@ impl Worker {
             }
             crate::crash::point("worker-turn");
             match slot.runner.turn(now, !self.draining) {
-                Ok(Turn::Moved) => moved = true,
+                Ok(Turn::Moved) => {
+                    moved = true;
+                    if slot.told.take().is_some() {
+                        tracing::info!(unit = %slot.runner.unit(), "unit goes on");
+                    }
+                }
                 Ok(Turn::Idle) => {}
                 Err(error) if error.passes() => {
-                    tracing::warn!(unit = %slot.runner.unit(), error = %error, "unit waits");
+                    let what = error.to_string();
+                    if slot.told.as_ref() != Some(&what) {
+                        tracing::warn!(unit = %slot.runner.unit(), error = what, "unit waits");
+                        slot.told = Some(what);
+                    }
                     slot.state = Running::UntilTick;
                 }
                 Err(error) => {

@@ -89,7 +89,7 @@ impl UnitRow {
         }
         for (name, by) in &frame.inner.counters {
             match self.counters.get_mut(name) {
-                Some(total) => *total += by,
+                Some(total) => *total = total.wrapping_add(*by),
                 None => {
                     self.counters.insert(name.clone(), *by);
                 }

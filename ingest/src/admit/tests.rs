@@ -376,6 +376,18 @@ fn bad_events_are_set_aside_and_their_batch_is_taken() {
             "time_range timestamp",
         ),
         (
+            r#"{"type":"page","userId":"u","timestamp":"9999-12-31T23:59:59.999Z"}"#,
+            "time_range timestamp",
+        ),
+        (
+            r#"{"type":"track","userId":"u","event":"Order Completed","properties":{"order_id":"1","total":-10000000000000.01}}"#,
+            "amount_form properties.total",
+        ),
+        (
+            r#"{"type":"track","userId":"u","event":"Order Completed","properties":{"order_id":"1","products":[{"price":9000000000000,"quantity":2}]}}"#,
+            "amount_form properties.products[0]",
+        ),
+        (
             r#"{"type":"alias","userId":"u"}"#,
             "field_missing previousId",
         ),

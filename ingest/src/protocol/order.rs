@@ -8,7 +8,7 @@ use actors::model::{Currency, OrderChange, OrderLine, OrderStatus, UnitPrice};
 
 use super::{id_text, unknown, wrong_type};
 use crate::json::{self, Value};
-use crate::{RawRecord, Reject, RejectCode, number};
+use crate::{RawRecord, Reject, RejectCode, limits, number};
 
 /// Statuses by their words.
 const STATUSES: [(&str, OrderStatus); 6] = [
@@ -264,13 +264,15 @@ impl<'a> LineParts<'a> {
         let unit_price = decimal(self.unit_price, 6, &part("unit_price"))?.unwrap_or(0);
         let amount = match amount(self.amount, currency, &part("amount"))? {
             Some(amount) => amount,
-            None => line_amount(quantity_milli, unit_price, currency).ok_or_else(|| {
-                Reject::at(
-                    RejectCode::Amount,
-                    field,
-                    "quantity times unit price is too large",
-                )
-            })?,
+            None => line_amount(quantity_milli, unit_price, currency)
+                .filter(|amount| amount.abs() <= limits::AMOUNT_MAX)
+                .ok_or_else(|| {
+                    Reject::at(
+                        RejectCode::Amount,
+                        field,
+                        "quantity times unit price is too large",
+                    )
+                })?,
         };
         let name = match json::read(self.name) {
             Value::Text(name) => name,
@@ -297,7 +299,18 @@ pub(crate) fn line_amount(quantity_milli: i64, unit_price: i64, currency: Curren
 
 /// An amount of main units in the smallest unit, if there is one.
 fn amount(raw: &str, currency: Currency, field: &str) -> Result<Option<i64>, Reject> {
-    decimal(raw, currency.exponent(), field)
+    match decimal(raw, currency.exponent(), field)? {
+        Some(amount) if amount.abs() > limits::AMOUNT_MAX => Err(too_large(field)),
+        amount => Ok(amount),
+    }
+}
+
+fn too_large(field: &str) -> Reject {
+    Reject::at(
+        RejectCode::Amount,
+        field,
+        "this amount is too large to be one",
+    )
 }
 
 /// A decimal number, written as number or text, scaled by 10^`places`, if there is one.
