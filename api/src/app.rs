@@ -1,13 +1,14 @@
 //! What every handler has at hand: the platform, the clock, jobs, and short forms of the calls that many make.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use actors::machine::{RecordAt, Rows};
 use actors::model::{
-    BrandSet, Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position, RawJson,
-    Time, Token,
+    BrandId, BrandSet, Clock, Currency, ManualClock, MemberNo, OrderChange, PartitionId, Position,
+    RawJson, Time, Token,
 };
 use actors::registry::{NewDefinition, Registry, RegistryError, ResourceChanged};
 use bytes::Bytes;
@@ -27,14 +28,18 @@ use tokio::sync::broadcast;
 
 use crate::config::Config;
 use crate::error::ApiError;
-use crate::http::Caller;
+use crate::http::{Bodies, Caller};
 use crate::jobs::Jobs;
+use crate::rate::Rates;
 use crate::routes::dead_letters::Alerts;
 
 pub use actors::store::Snapshot;
 
 /// How long a read with `?after=` and a command wait before they say how far behind we are.
 const WAIT_MAX: Duration = Duration::from_secs(2);
+
+/// The use of an API key is noted at most this often: people ask on which day a key was last used.
+const USED_EVERY_MS: i64 = 60_000;
 
 /// The application, shared by all handlers.
 pub type Shared = Arc<App>;
@@ -56,6 +61,11 @@ pub struct App {
     /// Persons erased since the start: files of exports that were begun before show more than there is.
     erased: AtomicU64,
     draining: AtomicBool,
+    /// Memory that bodies of requests may take.
+    pub bodies: Bodies,
+    rates: Rates,
+    /// When the use of an API key was last noted, by its number.
+    used: Mutex<HashMap<i64, Time>>,
     schema: Mutex<KnownSchema>,
     names: Mutex<KnownNames>,
 }
@@ -135,11 +145,14 @@ impl App {
             jobs: Jobs::open(&config.data.join("jobs")),
             effect_caller: Arc::new(caller),
             alerts: Alerts::open(&config.data),
+            rates: Rates::default(),
+            bodies: Bodies::new(config.http.body_memory_bytes),
             config,
             manual,
             nonce: AtomicU64::new((started as u64) << NONCE_BITS),
             erased: AtomicU64::new(0),
             draining: AtomicBool::new(false),
+            used: Mutex::default(),
             schema: Mutex::default(),
             names: Mutex::new(KnownNames {
                 read: None,
@@ -258,18 +271,64 @@ impl App {
 
     /// Who owns this API key.
     pub async fn caller(&self, key: &str) -> Result<Option<Caller>, ApiError> {
-        Ok(self.registry().api_key_by_key(key).await?.map(Caller::from))
+        let found = self.registry().api_key_by_key(key).await?;
+        if let Some(key) = &found {
+            self.note_used(key.id);
+        }
+        Ok(found.map(Caller::from))
+    }
+
+    /// Notes that a key is in use, now and then and behind the request.
+    fn note_used(&self, key: i64) {
+        let now = self.now();
+        {
+            let mut used = self.used.lock();
+            let due = used
+                .get(&key)
+                .is_none_or(|noted| now.0 < noted.0 || now.0 - noted.0 >= USED_EVERY_MS);
+            if !due {
+                return;
+            }
+            used.insert(key, now);
+        }
+        let registry = self.registry().clone();
+        tokio::spawn(async move {
+            if let Err(error) = registry.api_key_used(key, now).await {
+                tracing::warn!(%error, key, "the use of an API key was not noted");
+            }
+        });
+    }
+
+    /// Refuses brands that nobody has made; the error names `field`.
+    pub async fn brands_exist(&self, brands: &[BrandId], field: &str) -> Result<(), ApiError> {
+        match self.registry().brand_unknown(brands).await? {
+            None => Ok(()),
+            Some(brand) => {
+                let message = format!("there is no brand {}", brand.0);
+                Err(ApiError::new("reference_unknown", message).field(field))
+            }
+        }
     }
 
     /// The source of this write key.
-    pub async fn source(&self, key: &str) -> Result<SourceInfo, ApiError> {
+    pub async fn source(&self, key: &str) -> Result<Sender, ApiError> {
         let source = self.registry().source_by_write_key(key).await?;
         let source = source
             .ok_or_else(|| ApiError::new("write_key_unknown", "this write key is not known"))?;
         if !source.enabled {
             return Err(ApiError::new("source_disabled", "this source is disabled"));
         }
-        Ok(source_info(&source))
+        Ok(Sender {
+            info: source_info(&source),
+            // Checked when it was set; a form of a later version sets no limit.
+            per_second: crate::rate::of_settings(&source.settings).unwrap_or_default(),
+        })
+    }
+
+    /// Refuses events of a source that has sent more than it may.
+    pub fn within_rate(&self, sender: &Sender, events: usize) -> Result<(), ApiError> {
+        self.rates
+            .take(sender.info.id, sender.per_second, events, self.now())
     }
 
     /// Appends events; they are durable when it returns.
@@ -505,6 +564,14 @@ impl App {
 
 /// Requests that one millisecond of starting leaves room for before the numbers of a later start begin.
 const NONCE_BITS: u32 = 20;
+
+/// A source that sends.
+pub struct Sender {
+    /// What ingest needs of it.
+    pub info: SourceInfo,
+    /// Events that it may send per second; none: no limit.
+    pub per_second: Option<u32>,
+}
 
 /// What ingest needs of a source.
 pub fn source_info(source: &actors::registry::Source) -> SourceInfo {

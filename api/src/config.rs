@@ -82,10 +82,16 @@ pub struct ImportLimits {
 pub struct HttpLimits {
     /// Connections open at once.
     pub connections_max: usize,
+    /// Of these from one address; 0: as many as there are.
+    pub connections_per_address_max: usize,
     /// A request's head must be there within this time; also how long an idle connection is kept.
     pub head_timeout: Duration,
     /// A request's body must be there within this time.
     pub body_timeout: Duration,
+    /// An answer of which nothing could be sent for this long is given up.
+    pub unread_timeout: Duration,
+    /// Memory that bodies of requests take together, bytes.
+    pub body_memory_bytes: usize,
     /// A drain gives open requests this long.
     pub drain_timeout: Duration,
 }

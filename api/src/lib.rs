@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod names;
 pub mod objects;
 pub mod openapi;
+pub mod rate;
 pub mod resource;
 pub mod routes;
 pub mod service;

@@ -91,6 +91,7 @@ pub fn unit_states(rows: &dyn Rows, partitions: u16) -> Result<Vec<(Unit, UnitSt
 
 fn add(totals: &mut BTreeMap<String, i64>, counters: &Counters) {
     for (name, by) in counters {
-        *totals.entry(name.to_string()).or_default() += by;
+        let total = totals.entry(name.to_string()).or_default();
+        *total = total.wrapping_add(*by);
     }
 }

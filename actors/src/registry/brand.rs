@@ -70,6 +70,27 @@ impl Registry {
         }
         Ok(Page::of(brands, limit, |brand| i64::from(brand.id.0)))
     }
+
+    /// The first of these that is no brand of the installation. What is made for one that does not exist yet would
+    /// belong to whoever gets that number.
+    pub async fn brand_unknown(
+        &self,
+        brands: &[BrandId],
+    ) -> Result<Option<BrandId>, RegistryError> {
+        for brand in brands {
+            if *brand == BrandId(0) {
+                continue;
+            }
+            let found = sqlx::query("SELECT id FROM brands WHERE id = $1")
+                .bind(i64::from(brand.0))
+                .fetch_optional(&self.db.reader)
+                .await?;
+            if found.is_none() {
+                return Ok(Some(*brand));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// Refuses a scope that does not see the whole installation.

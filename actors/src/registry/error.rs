@@ -138,7 +138,14 @@ impl From<sqlx::Error> for RegistryError {
             sqlx::Error::Database(database) => {
                 let text = database.message().to_owned();
                 if database.is_unique_violation() {
-                    return RegistryError::Conflict(format!("it exists already ({text})"));
+                    // SQLite names the columns, PostgreSQL an index that is called after them.
+                    return match text.contains("name") {
+                        true => RegistryError::Taken {
+                            field: "name",
+                            what: "this name is taken".into(),
+                        },
+                        false => RegistryError::Conflict("it exists already".into()),
+                    };
                 }
                 of_code(database.code().as_deref().unwrap_or(""), text)
             }

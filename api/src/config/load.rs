@@ -293,6 +293,10 @@ fn distance(a: &str, b: &str) -> usize {
     row[b.len()]
 }
 
+/// An answer of which nothing could be sent for this long is given up: a mobile network that comes back within a minute
+/// loses nothing.
+const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// All values passed their kind's check.
 fn typed(
     values: BTreeMap<&'static str, Value>,
@@ -324,8 +328,16 @@ fn typed(
         log_filter: text("log.filter"),
         http: HttpLimits {
             connections_max: usize::try_from(number("http.connections_max")).expect(CHECKED),
+            connections_per_address_max: usize::try_from(number(
+                "http.connections_per_address_max",
+            ))
+            .expect(CHECKED),
             head_timeout: seconds("http.head_timeout_s"),
             body_timeout: seconds("http.body_timeout_s"),
+            unread_timeout: UNREAD_TIMEOUT,
+            body_memory_bytes: usize::try_from(number("http.body_memory_mib")).expect(CHECKED)
+                * 1024
+                * 1024,
             drain_timeout: seconds("http.drain_timeout_s"),
         },
         lake: (text("lake.enabled") == "true").then(|| LakeOptions {

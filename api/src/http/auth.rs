@@ -18,7 +18,8 @@ use pipelines::audience::Sees;
 
 use crate::app::Shared;
 use crate::error::ApiError;
-use crate::http::route::Behind;
+use crate::http::route::{Behind, Entry};
+use crate::http::trail;
 
 macro_rules! permissions {
     ($($(#[doc = $doc:literal])* $name:ident $text:literal;)*) => {
@@ -268,6 +269,8 @@ pub struct Guard {
     pub reads: bool,
     /// What it wants to see the write in beside the rows.
     pub behind: Option<Behind>,
+    /// What the audit chain hears of it.
+    pub entry: Entry,
 }
 
 /// Lets the request through, or answers 401 or 403. A read with `?after=` waits here until the token is visible.
@@ -289,10 +292,16 @@ pub async fn check(State(guard): State<Guard>, mut request: Request, next: Next)
     {
         return refusal.into_response();
     }
-    if let Some(caller) = caller {
-        request.extensions_mut().insert(caller);
+    let Some(caller) = caller else {
+        return next.run(request).await;
+    };
+    request.extensions_mut().insert(caller.clone());
+    match guard.entry {
+        Entry::Made { kind, action } => {
+            trail::enter(guard.shared, caller, (kind, action), request, next).await
+        }
+        Entry::Unsaid | Entry::Nothing | Entry::Own => next.run(request).await,
     }
-    next.run(request).await
 }
 
 /// The value of a parameter in a query string.

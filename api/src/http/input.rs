@@ -23,13 +23,15 @@ const LINGER_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Time for that.
 const LINGER_TIME_MAX: Duration = Duration::from_secs(10);
 
-/// Reads a whole body, at most `max` bytes within `within`.
+/// Reads a whole body, at most `max` bytes within `http.body_timeout_s` and the memory that is left for bodies.
 pub async fn read_body(
+    shared: &Shared,
     headers: &HeaderMap,
     body: axum::body::Body,
     max: usize,
-    within: Duration,
 ) -> Result<Bytes, ApiError> {
+    let within = shared.config.http.body_timeout;
+    let mut room = shared.bodies.room();
     let too_large = || {
         let message = format!("the body is larger than {max} bytes");
         ApiError::new("body_too_large", message)
@@ -52,9 +54,14 @@ pub async fn read_body(
             let Ok(data) = frame.into_data() else {
                 continue;
             };
-            if whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len() > max {
+            let bytes = whole.len() + first.as_ref().map_or(0, Bytes::len) + data.len();
+            if bytes > max {
                 linger(body);
                 return Err(too_large());
+            }
+            if let Err(full) = room.grow(bytes) {
+                linger(body);
+                return Err(full);
             }
             // Most bodies come in one piece and are kept without a copy.
             match (first.take(), whole.is_empty()) {
@@ -67,7 +74,7 @@ pub async fn read_body(
                 (None, false) => whole.extend_from_slice(&data),
             }
         }
-        Ok(first.unwrap_or_else(|| whole.freeze()))
+        Ok(room.keep(first.unwrap_or_else(|| whole.freeze())))
     };
     tokio::time::timeout(within, read).await.map_err(|_| {
         let message = format!("the body was not there within {} s", within.as_secs());
@@ -101,8 +108,7 @@ impl FromRequest<Shared> for Body {
 
     async fn from_request(request: Request, shared: &Shared) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
-        let within = shared.config.http.body_timeout;
-        read_body(&parts.headers, body, API_BODY_BYTES, within)
+        read_body(shared, &parts.headers, body, API_BODY_BYTES)
             .await
             .map(Body)
     }

@@ -63,6 +63,27 @@ pub struct Doc {
     pub behind: Option<Behind>,
     /// Answers a token and takes `Idempotency-Key`.
     pub writes: bool,
+    /// What the audit chain hears of it.
+    pub entry: Entry,
+}
+
+/// What the audit chain hears of a request that was done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// Nobody has said. Right for reads; a test refuses it for everything else.
+    #[default]
+    Unsaid,
+    /// Nothing: it is a question, only posted.
+    Nothing,
+    /// The handler, or the registry within its transaction, enters what was done.
+    Own,
+    /// An entry is made once it is done.
+    Made {
+        /// The kind of thing, e.g. `source`.
+        kind: &'static str,
+        /// What was done to it, e.g. `rotate`.
+        action: &'static str,
+    },
 }
 
 /// What stands behind the rows and is waited for as well.
@@ -183,6 +204,28 @@ impl Doc {
         self
     }
 
+    /// Once done, the audit chain has an entry: `action` was done to the `kind` of thing that the path names, or that the
+    /// answer names ([`super::Written::about`]).
+    #[must_use]
+    pub fn enters(mut self, kind: &'static str, action: &'static str) -> Doc {
+        self.entry = Entry::Made { kind, action };
+        self
+    }
+
+    /// Its handler sees to the entry in the audit chain.
+    #[must_use]
+    pub fn enters_itself(mut self) -> Doc {
+        self.entry = Entry::Own;
+        self
+    }
+
+    /// It is a question: the audit chain hears nothing.
+    #[must_use]
+    pub fn changes_nothing(mut self) -> Doc {
+        self.entry = Entry::Nothing;
+        self
+    }
+
     /// It writes: answers a token, takes `Idempotency-Key`.
     #[must_use]
     pub fn writes(mut self) -> Doc {
@@ -297,6 +340,7 @@ impl Routes {
                 permission: route.permission,
                 reads: route.doc.reads,
                 behind: route.doc.behind,
+                entry: route.doc.entry,
             };
             let handler = route
                 .handler

@@ -1,9 +1,10 @@
-//! Sockets: accepts, counts and serves connections so that slow or idle clients cannot starve the rest.
+//! Sockets: accepts, counts and serves connections so that slow, idle or greedy clients cannot starve the rest.
 //!
 //! HTTP/1.1 only: SDKs speak it everywhere, and a head timeout also ends idle connections. TLS and HTTP/2 belong to the
 //! proxy in front. Bodies have their own limits in [`super::input`].
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,10 +12,12 @@ use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
+use super::io::Impatient;
 use crate::config::HttpLimits;
 use crate::error::ApiError;
 
@@ -29,9 +32,9 @@ const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// Refusals answered at once; beyond it connections are closed without a word.
 const REFUSALS_MAX: usize = 64;
 
-/// What a connection beyond the limit hears.
-fn refusal() -> String {
-    let error = ApiError::new("connections_full", "too many connections are open");
+/// What a connection beyond a limit hears.
+fn refusal(message: &str) -> String {
+    let error = ApiError::new("connections_full", message);
     let body = serde_json::to_string(&error.body()).expect("four texts always serialise");
     format!(
         "HTTP/1.1 {} Service Unavailable\r\nretry-after: {}\r\nconnection: close\r\n\
@@ -64,32 +67,38 @@ impl Server {
     pub async fn run(self, router: Router, mut stop: watch::Receiver<bool>) {
         let open = Arc::new(Semaphore::new(self.limits.connections_max));
         let refusals = Arc::new(Semaphore::new(REFUSALS_MAX));
+        let seats = Seats::new(self.limits.connections_per_address_max);
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = stop.wait_for(|stop| *stop) => break,
             };
-            let stream = match accepted {
-                Ok((stream, _)) => stream,
+            let (stream, from) = match accepted {
+                Ok((stream, from)) => (stream, from.ip()),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
             };
-            match open.clone().try_acquire_owned() {
-                Ok(permit) => {
+            let admitted = match (seats.take(from), open.clone().try_acquire_owned()) {
+                (Some(seat), Ok(permit)) => Ok((seat, permit)),
+                (None, _) => Err("too many connections are open from this address"),
+                (_, Err(_)) => Err("too many connections are open"),
+            };
+            match admitted {
+                Ok(held) => {
                     let served = serve(stream, router.clone(), self.limits, stop.clone());
                     tokio::spawn(async move {
                         served.await;
-                        drop(permit);
+                        drop(held);
                     });
                 }
-                Err(_) => {
+                Err(message) => {
                     metrics::counter!("http_connections_refused_total").increment(1);
                     if let Ok(permit) = refusals.clone().try_acquire_owned() {
                         tokio::spawn(async move {
-                            refuse(stream).await;
+                            refuse(stream, message).await;
                             drop(permit);
                         });
                     }
@@ -119,7 +128,10 @@ async fn serve(
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX)
         .half_close(false)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(
+            TokioIo::new(Impatient::new(stream, limits.unread_timeout)),
+            TowerToHyperService::new(router),
+        );
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         result = connection.as_mut() => {
@@ -134,13 +146,73 @@ async fn serve(
     let _ = tokio::time::timeout(limits.drain_timeout, connection).await;
 }
 
-async fn refuse(mut stream: TcpStream) {
+async fn refuse(mut stream: TcpStream, message: &str) {
     let answer = async {
-        stream.write_all(refusal().as_bytes()).await?;
+        stream.write_all(refusal(message).as_bytes()).await?;
         stream.shutdown().await
     };
     // The peer may be gone already; nobody waits for this.
     let _ = tokio::time::timeout(REFUSAL_TIMEOUT, answer).await;
+}
+
+/// Connections by remote address, so that one cannot take them all.
+#[derive(Clone)]
+struct Seats {
+    taken: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// For one address; 0: no limit.
+    max: usize,
+}
+
+impl Seats {
+    fn new(max: usize) -> Seats {
+        Seats {
+            taken: Arc::default(),
+            max,
+        }
+    }
+
+    /// A seat for a connection from there, unless the address has all that it may have.
+    fn take(&self, from: IpAddr) -> Option<Seat> {
+        let from = household(from);
+        let mut taken = self.taken.lock();
+        let count = taken.entry(from).or_default();
+        if self.max != 0 && *count >= self.max {
+            return None;
+        }
+        *count += 1;
+        Some(Seat {
+            of: self.clone(),
+            from,
+        })
+    }
+}
+
+/// A connection's seat; dropping it gives it back.
+struct Seat {
+    of: Seats,
+    from: IpAddr,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut taken = self.of.taken.lock();
+        if let Some(count) = taken.get_mut(&self.from) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.from);
+            }
+        }
+    }
+}
+
+/// What belongs to one customer of a provider: an IPv4 address, or the /64 network of an IPv6 address.
+fn household(address: IpAddr) -> IpAddr {
+    /// The part of an IPv6 address that a provider gives.
+    const NETWORK: u128 = !0 << 64;
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6((address.to_bits() & NETWORK).into()),
+        address => address,
+    }
 }
 
 /// Raises the soft limit of open files to the hard one, so that `http.connections_max` can be reached. Answers the limit.

@@ -68,6 +68,7 @@ pub async fn read<R: Resource>(
             .map(BrandId)
             .ok_or_else(|| wrong("brand", "expected the number of a brand"))?,
     };
+    context.shared.brands_exist(&[brand], "brand").await?;
     let mut common = Common {
         name: text(&mut fields, "name")?,
         code: text(&mut fields, "code")?,

@@ -179,7 +179,7 @@ pub fn routes<R: Resource>() -> Routes {
             paths.one,
             write,
             change::<R>,
-            doc(tag, "Change some fields")
+            doc(tag, "Change some fields").enters_itself()
                 .more(base)
                 .body::<ResourceInput<R::Body>>().with::<R::Body>()
                 .written::<Answer<R::Body>>().with::<R::Body>()
@@ -189,7 +189,7 @@ pub fn routes<R: Resource>() -> Routes {
             paths.one,
             write,
             delete::<R>,
-            doc(tag, "Remove one that nobody uses")
+            doc(tag, "Remove one that nobody uses").enters_itself()
                 .more(base)
                 .written::<Answer<R::Body>>().with::<R::Body>(),
         )
@@ -197,19 +197,19 @@ pub fn routes<R: Resource>() -> Routes {
             paths.enable,
             write,
             enable::<R>,
-            doc(tag, "Enable").written::<Answer<R::Body>>().with::<R::Body>(),
+            doc(tag, "Enable").enters_itself().written::<Answer<R::Body>>().with::<R::Body>(),
         )
         .post(
             paths.disable,
             write,
             disable::<R>,
-            doc(tag, "Disable").written::<Answer<R::Body>>().with::<R::Body>(),
+            doc(tag, "Disable").enters_itself().written::<Answer<R::Body>>().with::<R::Body>(),
         )
         .post(
             paths.batch,
             write,
             batch::<R>,
-            doc(tag, "Enable, disable or remove many")
+            doc(tag, "Enable, disable or remove many").enters_itself()
                 .body::<BatchInput>()
                 .written::<BatchAnswer>(),
         )
@@ -258,6 +258,7 @@ fn making<R: Resource>() -> Routes {
             write,
             create::<R>,
             doc(tag, "Make one")
+                .enters_itself()
                 .body::<ResourceInput<R::Body>>()
                 .with::<R::Body>()
                 .written::<Answer<R::Body>>()
@@ -270,6 +271,7 @@ fn making<R: Resource>() -> Routes {
             write,
             copy::<R>,
             doc(tag, "Copy")
+                .enters_itself()
                 .more("The copy is a draft where its kind has drafts, otherwise disabled.")
                 .body::<CopyInput>()
                 .written::<Answer<R::Body>>()

@@ -87,7 +87,7 @@ pub fn import_routes<R: Resource>() -> Routes {
             paths.import,
             R::WRITE,
             import::<R>,
-            doc(tag, "Import CSV or XLSX")
+            doc(tag, "Import CSV or XLSX").enters_itself()
                 .more("The body is the file; the first row has the names of fields, as an export has them. All rows or none; `details` names every mistake with its row.")
                 .query::<ImportParameters>()
                 .written::<ImportAnswer>(),

@@ -30,6 +30,7 @@ pub fn routes() -> Routes {
             Permission::KeysManage,
             create,
             doc(tag, "Make a key")
+                .enters("api_key", "create")
                 .more("It sees no more than its maker. The key itself is shown this once.")
                 .body::<KeyInput>()
                 .written::<NewKeyAnswer>(),
@@ -38,7 +39,9 @@ pub fn routes() -> Routes {
             "/api/v1/api-keys/{id}",
             Permission::KeysManage,
             revoke,
-            doc(tag, "Revoke a key, for ever").written::<RevokedAnswer>(),
+            doc(tag, "Revoke a key, for ever")
+                .enters("api_key", "revoke")
+                .written::<RevokedAnswer>(),
         )
         .get(
             "/api/v1/me",
@@ -157,7 +160,11 @@ async fn create(
     }
     let brands = match input.brands {
         None => BrandSet::All,
-        Some(brands) => BrandSet::Only(brands.into_iter().map(BrandId).collect()),
+        Some(brands) => {
+            let brands: Vec<BrandId> = brands.into_iter().map(BrandId).collect();
+            shared.brands_exist(&brands, "brands").await?;
+            BrandSet::Only(brands)
+        }
     };
     let new = NewApiKey {
         name: input.name,
@@ -175,7 +182,11 @@ async fn create(
         info: answer(&made),
         key: secret.reveal().to_owned(),
     };
-    Ok(Written::created(shared.token(), made))
+    let item = made.info.id;
+    let detail = format!("role {}", made.info.role);
+    Ok(Written::created(shared.token(), made)
+        .about(item)
+        .detail(detail))
 }
 
 async fn revoke(

@@ -38,7 +38,7 @@ pub fn routes() -> Routes {
             "/api/v1/audience/backfills/{id}",
             Permission::OperationsManage,
             cancel,
-            doc(tag, "Stop reading the history of a rule")
+            doc(tag, "Stop reading the history of a rule").enters("backfill", "cancel")
                 .more("A segment that needs it becomes `cancelled`: what was at work before goes on, also after a restart, until its rule is changed or `POST /api/v1/segments/{id}/rebuild` takes it up again."),
         )
         .and(preview::routes(tag))

@@ -28,6 +28,7 @@ pub fn routes() -> Routes {
             Permission::BrandsWrite,
             create,
             doc(tag, "Add a brand")
+                .enters("brand", "create")
                 .body::<BrandInput>()
                 .written::<BrandAnswer>(),
         )
@@ -77,7 +78,7 @@ async fn create(
     let brand = registry
         .brand_create(&caller.scope, &input.name, shared.now())
         .await?;
-    Ok(Written::created(shared.token(), answer(&brand)))
+    Ok(Written::created(shared.token(), answer(&brand)).about(brand.id.0))
 }
 
 fn answer(brand: &Brand) -> BrandAnswer {

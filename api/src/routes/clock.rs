@@ -37,6 +37,7 @@ pub fn routes() -> Routes {
             Permission::ClockSet,
             put,
             doc(tag, "Set the clock, with --manual-clock only")
+                .enters("clock", "set")
                 .body::<ClockInput>()
                 .written::<ClockAnswer>(),
         )

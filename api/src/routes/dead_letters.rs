@@ -69,7 +69,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/{id}/replay",
             write,
             command::replay_one,
-            doc(tag, "Decide it again, mended or as it was")
+            doc(tag, "Decide it again, mended or as it was").enters("dead_letter", "replay")
                 .more("With `body` the event is replaced by that JSON; its message id stays unless the body brings one.")
                 .body::<ReplayInput>()
                 .written::<ManyAnswer>()
@@ -79,7 +79,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/{id}/drop",
             write,
             command::drop_one,
-            doc(tag, "It is not wanted any more")
+            doc(tag, "It is not wanted any more").enters("dead_letter", "drop")
                 .written::<ManyAnswer>()
                 .writes(),
         )
@@ -87,7 +87,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/replay",
             write,
             command::replay_many,
-            doc(tag, "Decide several again as they were")
+            doc(tag, "Decide several again as they were").enters("dead_letters", "replay")
                 .more("At most 200 at once; `more` says that others match.")
                 .body::<ManyInput>()
                 .written::<ManyAnswer>()
@@ -97,7 +97,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/drop",
             write,
             command::drop_many,
-            doc(tag, "Several are not wanted any more")
+            doc(tag, "Several are not wanted any more").enters("dead_letters", "drop")
                 .body::<ManyInput>()
                 .written::<ManyAnswer>()
                 .writes(),
@@ -106,7 +106,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/fixes/preview",
             write,
             fix::preview,
-            doc(tag, "What a rule would make of the first letters that match")
+            doc(tag, "What a rule would make of the first letters that match").changes_nothing()
                 .more(changes)
                 .body::<FixInput>()
                 .answers::<FixPreview>(),
@@ -115,7 +115,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/fixes",
             write,
             fix::begin,
-            doc(tag, "Mend all letters that match by a rule, and replay them")
+            doc(tag, "Mend all letters that match by a rule, and replay them").enters("dead_letters", "fix")
                 .more(
                     "A job: each letter is replayed once, also over a crash. What a rule does not fit, and what is still \
                      wrong afterwards, stays open.",
@@ -141,7 +141,7 @@ pub fn routes() -> Routes {
             "/api/v1/dead-letters/fixes/{id}/cancel",
             write,
             fix::cancel,
-            doc(tag, "Stop it; what is replayed stays replayed").written::<JobView>(),
+            doc(tag, "Stop it; what is replayed stays replayed").enters("dead_letters", "cancel_fix").written::<JobView>(),
         )
         .and(alert::routes())
 }

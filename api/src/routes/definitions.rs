@@ -41,7 +41,7 @@ pub fn routes() -> Routes {
             "/api/v1/identity/rules",
             write,
             put_rules,
-            doc(tag, "Replace the identity rules")
+            doc(tag, "Replace the identity rules").enters("identity_rules", "replace")
                 .more(base)
                 .body::<Value>()
                 .written::<VersionAnswer>(),
@@ -59,7 +59,7 @@ pub fn routes() -> Routes {
             "/api/v1/attributes",
             write,
             add_attribute,
-            doc(tag, "Add an attribute")
+            doc(tag, "Add an attribute").enters("attribute", "create")
                 .more(base)
                 .body::<Value>()
                 .written::<VersionAnswer>(),
@@ -74,7 +74,7 @@ pub fn routes() -> Routes {
             "/api/v1/attributes/{name}",
             write,
             put_attribute,
-            doc(tag, "Replace an attribute, or add it")
+            doc(tag, "Replace an attribute, or add it").enters("attribute", "replace")
                 .more(base)
                 .body::<Value>()
                 .written::<VersionAnswer>(),
@@ -83,7 +83,7 @@ pub fn routes() -> Routes {
             "/api/v1/attributes/{name}",
             write,
             patch_attribute,
-            doc(tag, "Change some fields of an attribute")
+            doc(tag, "Change some fields of an attribute").enters("attribute", "update")
                 .more(base)
                 .body::<Value>()
                 .written::<VersionAnswer>(),
@@ -92,7 +92,7 @@ pub fn routes() -> Routes {
             "/api/v1/attributes/{name}",
             write,
             delete_attribute,
-            doc(tag, "Remove an attribute that no rule uses")
+            doc(tag, "Remove an attribute that no rule uses").enters("attribute", "delete")
                 .more("Values stay with members, as of an attribute that nobody defined. A usual one gets its default back.")
                 .written::<VersionAnswer>(),
         )
@@ -108,7 +108,7 @@ pub fn routes() -> Routes {
             "/api/v1/attributes",
             write,
             put_schema,
-            doc(tag, "Replace all attributes")
+            doc(tag, "Replace all attributes").enters("attribute_schema", "replace")
                 .more("The body has `strict`, `unknown_class` and `attributes`, as `GET /api/v1/attribute-schema` answers it.")
                 .body::<Value>()
                 .written::<VersionAnswer>(),
@@ -236,7 +236,8 @@ async fn add_attribute(
     Input(body): Input<Value>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
     let name = body["name"].as_str().unwrap_or_default().to_owned();
-    edit_attribute(&shared, &caller, &headers, &name, Edit::Add(body)).await
+    let added = edit_attribute(&shared, &caller, &headers, &name, Edit::Add(body)).await?;
+    Ok(added.about(name))
 }
 
 async fn put_attribute(
@@ -467,6 +468,14 @@ async fn publish_schema(
 ) -> Result<Written<VersionAnswer>, ApiError> {
     let schema =
         AttributeSchema::check(body).map_err(|errors| refusal("attribute_invalid", &errors))?;
+    // Asked here and not by the check: what is defined already stays readable.
+    if let Some(wrong) = schema
+        .iter()
+        .find(|it| it.name.chars().any(char::is_control))
+    {
+        let message = format!("{:?}: a name has no control characters", wrong.name);
+        return Err(ApiError::new("attribute_invalid", message).field("name"));
+    }
     let kind = DefinitionKind::Attributes;
     publish(shared, caller, kind, schema.to_body().to_string(), base).await
 }
@@ -493,5 +502,6 @@ async fn publish(
     base: Option<i64>,
 ) -> Result<Written<VersionAnswer>, ApiError> {
     let (version, token): (i64, Token) = shared.publish(caller, kind, body, base).await?;
-    Ok(Written::changed(token, VersionAnswer { version }))
+    let detail = format!("version {version}");
+    Ok(Written::changed(token, VersionAnswer { version }).detail(detail))
 }

@@ -68,7 +68,7 @@ pub fn routes() -> Routes {
             "/api/v1/dictionary/events/{name}",
             write,
             put::<Events>,
-            doc(tag, "Say what an event is")
+            doc(tag, "Say what an event is").enters_itself()
                 .more(merging)
                 .body::<NamingInput>()
                 .written::<NamingAnswer>(),
@@ -77,7 +77,7 @@ pub fn routes() -> Routes {
             "/api/v1/dictionary/events/{name}",
             write,
             patch::<Events>,
-            doc(tag, "Change some of what is said of an event")
+            doc(tag, "Change some of what is said of an event").enters_itself()
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
                 .written::<NamingAnswer>(),
@@ -103,7 +103,7 @@ pub fn routes() -> Routes {
             "/api/v1/dictionary/attributes/{name}",
             write,
             put::<Attributes>,
-            doc(tag, "Say what an attribute is")
+            doc(tag, "Say what an attribute is").enters_itself()
                 .more(attribute)
                 .body::<NamingInput>()
                 .written::<NamingAnswer>(),
@@ -112,7 +112,7 @@ pub fn routes() -> Routes {
             "/api/v1/dictionary/attributes/{name}",
             write,
             patch::<Attributes>,
-            doc(tag, "Change some of what is said of an attribute")
+            doc(tag, "Change some of what is said of an attribute").enters_itself()
                 .more("Objects are changed field by field; `null` takes one out.")
                 .body::<NamingInput>()
                 .written::<NamingAnswer>(),

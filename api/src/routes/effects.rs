@@ -40,7 +40,7 @@ pub fn routes() -> Routes {
             "/api/v1/effects/release",
             manage,
             release,
-            doc(tag, "Let held effects go: all of them, or chosen ones")
+            doc(tag, "Let held effects go: all of them, or chosen ones").enters("effects", "release")
                 .more(
                     "After a restore effects are held: what the backup had not sent may have been sent since. Without \
                      `keys` the hold ends.",
@@ -52,7 +52,7 @@ pub fn routes() -> Routes {
             "/api/v1/effects/discard",
             manage,
             discard,
-            doc(tag, "Forget effects: chosen ones, or (without `keys`) all that are held")
+            doc(tag, "Forget effects: chosen ones, or (without `keys`) all that are held").enters("effects", "discard")
                 .body::<ChoiceInput>()
                 .written::<ChoiceAnswer>(),
         )
@@ -60,13 +60,13 @@ pub fn routes() -> Routes {
             "/api/v1/effects/{key}/retry",
             manage,
             retry,
-            doc(tag, "Try one again that was given up").written::<EffectAnswer>(),
+            doc(tag, "Try one again that was given up").enters("effect", "retry").written::<EffectAnswer>(),
         )
         .post(
             "/api/v1/effects/{key}/discard",
             manage,
             discard_one,
-            doc(tag, "Forget one").written::<EffectAnswer>(),
+            doc(tag, "Forget one").enters("effect", "discard").written::<EffectAnswer>(),
         )
 }
 

@@ -7,13 +7,13 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use ingest::{Protocol, Reject, SourceInfo, Verdict};
+use ingest::{Protocol, Reject, Verdict};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use actors::model::{SourceId, Token};
 
-use crate::app::{Shared, source_info};
+use crate::app::{Sender, Shared, source_info};
 use crate::error::ApiError;
 use crate::http::auth;
 use crate::http::{Doc, Permission, Routes, Segment, doc, read_body, trail};
@@ -211,9 +211,12 @@ impl Done {
 async fn take(shared: &Shared, protocol: Protocol, request: Request) -> Result<Done, ApiError> {
     let (parts, body) = request.into_parts();
     let max = ingest::limits::body_bytes(protocol);
-    let within = shared.config.http.body_timeout;
-    let body = read_body(&parts.headers, body, max, within).await?;
-    let body = unpack(protocol, body).await?;
+    let body = read_body(shared, &parts.headers, body, max).await?;
+    let packed = body.len();
+    let mut body = unpack(protocol, body).await?;
+    if body.len() != packed {
+        body = shared.bodies.hold(body)?;
+    }
     let authorization = parts
         .headers
         .get(header::AUTHORIZATION)
@@ -238,7 +241,8 @@ async fn take(shared: &Shared, protocol: Protocol, request: Request) -> Result<D
         nonce: shared.nonce(),
         body,
     };
-    let admitted = ingest::admit(protocol, &source, request)?;
+    let admitted = ingest::admit(protocol, &source.info, request)?;
+    shared.within_rate(&source, admitted.records.len())?;
     // The sender of a single event of our own forms is told at once and nothing is kept; SDKs of the tracking API
     // would only repeat or drop it, so theirs is set aside.
     if let ([record], false, true) = (
@@ -276,7 +280,7 @@ pub(super) async fn named_source(
     shared: &Shared,
     headers: &HeaderMap,
     id: &HeaderValue,
-) -> Result<SourceInfo, ApiError> {
+) -> Result<Sender, ApiError> {
     let caller = auth::caller(shared, headers, Permission::SourcesWrite).await?;
     let id = id.to_str().ok().and_then(|id| id.parse().ok());
     let id = id.ok_or_else(|| {
@@ -289,7 +293,11 @@ pub(super) async fn named_source(
     if !source.enabled {
         return Err(ApiError::new("source_disabled", "this source is disabled"));
     }
-    Ok(source_info(&source))
+    // Files are imported as fast as the machine goes.
+    Ok(Sender {
+        info: source_info(&source),
+        per_second: None,
+    })
 }
 
 /// Undoes gzip. Large bodies take milliseconds of pure computing, which must not hold up the sockets of this thread.

@@ -36,7 +36,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports/files",
             write,
             upload,
-            doc(tag, "Bring a file")
+            doc(tag, "Bring a file").enters("import_file", "create")
                 .more(
                     "The body is the file itself: CSV, XLSX, Parquet or JSON lines, packed with gzip or not. It waits \
                      two days for its import and goes away with it.",
@@ -49,7 +49,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports/suggest",
             write,
             suggest_mapping,
-            doc(tag, "Guess a mapping for a file")
+            doc(tag, "Guess a mapping for a file").changes_nothing()
                 .more("From the names of the columns, in Chinese and English, the attributes in force and the first values.")
                 .body::<SuggestInput>()
                 .answers::<SuggestAnswer>(),
@@ -58,7 +58,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports/dry-run",
             write,
             dry_run,
-            doc(tag, "Show what the first hundred rows would become")
+            doc(tag, "Show what the first hundred rows would become").changes_nothing()
                 .more("Nothing is written.")
                 .body::<DryRunInput>()
                 .answers::<DryRun>(),
@@ -67,7 +67,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports",
             write,
             start,
-            doc(tag, "Import a file")
+            doc(tag, "Import a file").enters("import", "start")
                 .more(
                     "Imports are done one after the other. One that a crash interrupted goes on by itself; importing a \
                      file again changes nothing. An object is copied to the server's disk first (`counts.copied_bytes`); one \
@@ -94,7 +94,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports/{id}/cancel",
             write,
             cancel,
-            doc(tag, "Stop an import")
+            doc(tag, "Stop an import").enters("import", "cancel")
                 .more("Rows that were sent stay.")
                 .written::<ImportAnswer>(),
         )
@@ -102,7 +102,7 @@ pub fn routes() -> Routes {
             "/api/v1/imports/{id}/resume",
             write,
             resume,
-            doc(tag, "Let an import that failed or was cancelled go on")
+            doc(tag, "Let an import that failed or was cancelled go on").enters("import", "resume")
                 .written::<ImportAnswer>(),
         )
         .get(
@@ -272,15 +272,13 @@ async fn upload(
     });
     let upload = stored.inspect_err(|_| uploads.remove(id))?;
     worker::clean(&shared);
-    Ok(Written::created(
-        None,
-        UploadAnswer {
-            file: upload.id,
-            name: upload.name,
-            bytes: upload.bytes,
-            format: upload.format,
-        },
-    ))
+    let answer = UploadAnswer {
+        file: upload.id,
+        name: upload.name,
+        bytes: upload.bytes,
+        format: upload.format,
+    };
+    Ok(Written::created(None, answer).about(upload.id))
 }
 
 /// A file that a caller may use.
@@ -471,7 +469,11 @@ async fn start(
     tracing::info!(by = caller.name, file = chosen.name, "import asked for");
     let job = shared.jobs.enqueue(KIND, chosen.name, value, shared.now());
     let job = job.map_err(disk)?;
-    Ok(Written::created(None, answer(job, detail)))
+    let item = job.id;
+    let brand = source.brand;
+    Ok(Written::created(None, answer(job, detail))
+        .about(item)
+        .of_brand(brand))
 }
 
 async fn source(shared: &Shared, caller: &Caller, id: Option<u32>) -> Result<Source, ApiError> {

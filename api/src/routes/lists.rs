@@ -37,7 +37,7 @@ pub fn routes() -> Routes {
             "/api/v1/lists",
             Permission::ListsWrite,
             create,
-            doc(tag, "Upload a list")
+            doc(tag, "Upload a list").enters_itself()
                 .more("Members are ids or `kind[@scope]:value`. An entry that nobody has matches whoever gets the identifier later. Larger lists: `POST /api/v1/lists/upload`.")
                 .body::<ListInput>()
                 .written::<ListMade>(),
@@ -46,7 +46,7 @@ pub fn routes() -> Routes {
             "/api/v1/lists/upload",
             Permission::ListsWrite,
             upload,
-            doc(tag, "Upload a list as a file")
+            doc(tag, "Upload a list as a file").enters_itself()
                 .more("The body is CSV or plain lines, streamed; the first column counts. A first line that names a kind of identifier (`phone`), `member` or `identifier` is a head.")
                 .query::<Upload>()
                 .written::<ListMade>(),

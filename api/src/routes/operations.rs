@@ -27,7 +27,7 @@ pub fn routes() -> Routes {
             "/api/v1/backups",
             manage,
             start_backup,
-            doc(tag, "Start a backup")
+            doc(tag, "Start a backup").enters("backup", "start")
                 .more(
                     "It goes into the folder of `backup.folder`, its keys apart in `NAME-keys`. Nothing stops meanwhile. \
                      Restore it with `tributary restore`.",
@@ -53,7 +53,7 @@ pub fn routes() -> Routes {
             "/api/v1/jobs/{id}/cancel",
             manage,
             cancel,
-            doc(tag, "Ask a job to stop").written::<JobView>(),
+            doc(tag, "Ask a job to stop").enters("job", "cancel").written::<JobView>(),
         )
 }
 
@@ -131,7 +131,7 @@ async fn start_backup(
     };
     tracing::info!(by = caller.name, name, "backup asked for");
     let job = crate::backup::start(&shared, &name)?;
-    Ok(Written::created(shared.token(), job))
+    Ok(Written::created(shared.token(), job).about(name))
 }
 
 /// A name becomes a folder: nothing of a path may be in it.

@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
             "/api/v1/parked/{key}/retry",
             manage,
             retry,
-            doc(tag, "Decide the records of a key again")
+            doc(tag, "Decide the records of a key again").enters("parked_key", "retry")
                 .more("What fails again is parked again.")
                 .written::<ParkedAnswer>(),
         )
@@ -39,7 +39,7 @@ pub fn routes() -> Routes {
             "/api/v1/parked/{key}/discard",
             manage,
             discard,
-            doc(tag, "Give up the records of a key that are parked now")
+            doc(tag, "Give up the records of a key that are parked now").enters("parked_key", "discard")
                 .more("They are not counted. Their originals stay in the log as long as it keeps them.")
                 .written::<ParkedAnswer>(),
         )

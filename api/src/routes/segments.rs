@@ -28,7 +28,7 @@ pub fn routes() -> Routes {
         "/api/v1/segments/{id}/rebuild",
         Permission::SegmentsWrite,
         rebuild,
-        doc(Segment::TAG, "Compute a segment whose computing was broken off")
+        doc(Segment::TAG, "Compute a segment whose computing was broken off").enters("segment", "rebuild")
             .more("What is at work goes on until the newest rule is computed. A segment that lacks nothing stays as it is.")
             .answers::<Answer<SegmentBody>>(),
     )

@@ -8,10 +8,10 @@ use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ingest::{Admitted, Protocol, SourceInfo};
+use ingest::{Admitted, Protocol};
 
 use super::events::{Rejected, SOURCE, named_source, rejected};
-use crate::app::Shared;
+use crate::app::{Sender, Shared};
 use crate::error::ApiError;
 use crate::http::{Permission, Routes, doc, read_body, trail};
 
@@ -154,8 +154,9 @@ async fn keep(shared: &Shared, request: Request) -> Result<Option<actors::model:
 async fn admit(shared: &Shared, request: Request) -> Result<Admitted, ApiError> {
     let (parts, body) = request.into_parts();
     let max = ingest::limits::body_bytes(Protocol::Sensors);
-    let body = read_body(&parts.headers, body, max, shared.config.http.body_timeout).await?;
+    let body = read_body(shared, &parts.headers, body, max).await?;
     let source = source(shared, &parts).await?;
+    let rates = shared.clone();
     let (received, nonce) = (shared.now(), shared.nonce());
     let bytes = body.len() + parts.uri.query().map_or(0, str::len);
     let admit = move || -> Result<Admitted, ApiError> {
@@ -167,7 +168,9 @@ async fn admit(shared: &Shared, request: Request) -> Result<Admitted, ApiError> 
             nonce,
             body,
         };
-        Ok(ingest::admit(Protocol::Sensors, &source, request)?)
+        let admitted = ingest::admit(Protocol::Sensors, &source.info, request)?;
+        rates.within_rate(&source, admitted.records.len())?;
+        Ok(admitted)
     };
     if bytes < INLINE_BYTES_MAX {
         return admit();
@@ -180,7 +183,7 @@ async fn admit(shared: &Shared, request: Request) -> Result<Admitted, ApiError> 
     })?
 }
 
-async fn source(shared: &Shared, parts: &Parts) -> Result<SourceInfo, ApiError> {
+async fn source(shared: &Shared, parts: &Parts) -> Result<Sender, ApiError> {
     let headers: &HeaderMap = &parts.headers;
     if let Some(id) = headers.get(SOURCE) {
         return named_source(shared, headers, id).await;

@@ -30,6 +30,7 @@ pub fn routes() -> Routes {
             Permission::SourcesWrite,
             create,
             doc(tag, "Add a source")
+                .enters("source", "create")
                 .more("Answers its `write_key`, which is shown this once.")
                 .body::<NewSourceInput>()
                 .written::<KeyedSource>(),
@@ -48,6 +49,7 @@ pub fn routes() -> Routes {
                 tag,
                 "Rename, enable or disable a source, change its settings",
             )
+            .enters("source", "update")
             .body::<SourceInput>()
             .written::<SourceAnswer>(),
         )
@@ -56,6 +58,7 @@ pub fn routes() -> Routes {
             Permission::SourcesWrite,
             rotate,
             doc(tag, "Give a source a new write key")
+                .enters("source", "rotate")
                 .more("The old one is refused from now on; the new one is shown this once.")
                 .written::<KeyedSource>(),
         )
@@ -81,7 +84,7 @@ pub struct NewSourceInput {
     #[serde(default)]
     pub test: bool,
     /// Settings of its kind: `currency` and `shop` are taken by orders that do not say them; `id_mapping` (`1.0`, `2.0`,
-    /// `3.0`) and `id_keys` say how ids of 神策 SDKs become one person.
+    /// `3.0`) and `id_keys` say how ids of 神策 SDKs become one person; beyond `events_per_second` it is answered 429.
     pub settings: Option<Value>,
 }
 
@@ -95,7 +98,7 @@ pub struct SourceInput {
     pub enabled: Option<bool>,
     /// Kept out of counts from now on.
     pub test: Option<bool>,
-    /// All settings anew: `currency` and `shop` of orders that do not say; `id_keys` and `id_mapping` of Sensors SDKs, which
+    /// All settings anew: `events_per_second` bounds what it sends; `currency` and `shop` of orders that do not say; `id_keys` and `id_mapping` of Sensors SDKs, which
     /// only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
     pub settings: Option<Value>,
 }
@@ -158,6 +161,9 @@ async fn create(
 ) -> Result<Written<KeyedSource>, ApiError> {
     let registry = shared.registry();
     let settings = settings(input.settings)?;
+    shared
+        .brands_exist(&[BrandId(input.brand)], "brand")
+        .await?;
     let new = NewSource {
         name: input.name,
         kind: input.kind,
@@ -173,7 +179,9 @@ async fn create(
         source: answer(&source),
         write_key: key.reveal().to_owned(),
     };
-    Ok(Written::created(shared.token(), answer))
+    Ok(Written::created(shared.token(), answer)
+        .about(source.id.0)
+        .of_brand(source.brand))
 }
 
 async fn get(
@@ -206,7 +214,7 @@ async fn change(
     let source = registry
         .source_update(&caller.scope, SourceId(id), change)
         .await?;
-    Ok(Written::changed(shared.token(), answer(&source)))
+    Ok(Written::changed(shared.token(), answer(&source)).of_brand(source.brand))
 }
 
 async fn rotate(
@@ -222,7 +230,7 @@ async fn rotate(
         source: answer(&source),
         write_key: key.reveal().to_owned(),
     };
-    Ok(Written::changed(shared.token(), answer))
+    Ok(Written::changed(shared.token(), answer).of_brand(source.brand))
 }
 
 /// ID-Mapping goes one way: what 2.0 or 3.0 joined, an earlier mode cannot take apart.
@@ -266,6 +274,7 @@ fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {
     }
     crate::app::order_defaults(&raw).map_err(|message| wrong(&message))?;
     crate::app::sensors_settings(&raw).map_err(|message| wrong(&message))?;
+    crate::rate::of_settings(&raw).map_err(|message| wrong(&message))?;
     Ok(Some(raw))
 }
 

@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
             "/api/v1/timers/release",
             manage,
             release,
-            doc(tag, "Let timers go on: the present time is right")
+            doc(tag, "Let timers go on: the present time is right").enters("timers", "release")
                 .written::<ReleasedAnswer>(),
         )
 }

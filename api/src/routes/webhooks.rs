@@ -34,7 +34,7 @@ pub fn routes() -> Routes {
             "/api/v1/webhooks",
             write,
             create,
-            doc(tag, "Add a webhook")
+            doc(tag, "Add a webhook").enters("webhook", "create")
                 .more(
                     "Answers its `secret`, which is shown this once. Each call is signed as \
                      [Standard Webhooks](https://www.standardwebhooks.com) has it; `webhook-id` stays the same when a call \
@@ -54,7 +54,7 @@ pub fn routes() -> Routes {
             "/api/v1/webhooks/{id}",
             write,
             change,
-            doc(tag, "Change a webhook, switch it on or off")
+            doc(tag, "Change a webhook, switch it on or off").enters("webhook", "update")
                 .more("While it is off nothing new is kept for it; what waited already waits on.")
                 .body::<WebhookInput>()
                 .written::<WebhookAnswer>(),
@@ -63,13 +63,13 @@ pub fn routes() -> Routes {
             "/api/v1/webhooks/{id}",
             write,
             remove,
-            doc(tag, "Remove a webhook").written::<WebhookAnswer>(),
+            doc(tag, "Remove a webhook").enters("webhook", "delete").written::<WebhookAnswer>(),
         )
         .post(
             "/api/v1/webhooks/{id}/rotate",
             write,
             rotate,
-            doc(tag, "Give a webhook a new secret")
+            doc(tag, "Give a webhook a new secret").enters("webhook", "rotate")
                 .more("Both sign for a day, so that the receiver can change over. The new one is shown this once.")
                 .written::<KeyedWebhook>(),
         )
@@ -188,6 +188,7 @@ async fn create(
     Input(input): Input<NewWebhookInput>,
 ) -> Result<Written<KeyedWebhook>, ApiError> {
     let brand = BrandId(input.brand);
+    shared.brands_exist(&[brand], "brand").await?;
     let url = address(&shared, &input.url)?;
     words(&input.events, brand)?;
     personal(&caller, input.personal)?;
@@ -218,7 +219,8 @@ async fn create(
         webhook: answer(&made),
         secret: sign::secret_text(&secret),
     };
-    Ok(Written::created(token, made))
+    let item = made.webhook.id;
+    Ok(Written::created(token, made).about(item).of_brand(brand))
 }
 
 async fn change(
@@ -275,13 +277,18 @@ async fn rotate(
         secret: Some((sealed, shared.now().plus_ms(OLD_SECRET_MS))),
         ..WebhookChange::default()
     };
+    let brand = shared
+        .registry()
+        .webhook_get(&caller.scope, id)
+        .await?
+        .brand;
     let Written { token, result, .. } = update(&shared, &caller, id, change).await?;
     let token = token.and_then(|token| token.parse().ok());
     let keyed = KeyedWebhook {
         webhook: result,
         secret: sign::secret_text(&secret),
     };
-    Ok(Written::changed(token, keyed))
+    Ok(Written::changed(token, keyed).of_brand(brand))
 }
 
 async fn update(
@@ -295,7 +302,7 @@ async fn update(
         .webhook_update(&caller.scope, id, change, telling(caller), shared.now())
         .await?;
     let token = shared.publish_pending().await?;
-    Ok(Written::changed(token, answer(&changed)))
+    Ok(Written::changed(token, answer(&changed)).of_brand(changed.brand))
 }
 
 /// What the units are told: who hears of what, and nothing of addresses and secrets.

@@ -29,6 +29,30 @@ fn only_these_paths_need_no_key() {
 }
 
 #[test]
+fn whatever_changes_something_says_what_the_audit_chain_hears() {
+    use super::{Entry, Permission};
+    for route in routes::all().iter() {
+        let outside = matches!(
+            route.permission,
+            Permission::Public | Permission::EventsSend
+        );
+        let read = route.method == axum::http::Method::GET;
+        let said = route.doc.entry != Entry::Unsaid;
+        assert!(
+            read || outside || said,
+            "{} {}: say `enters`, `enters_itself` or `changes_nothing`",
+            route.method,
+            route.path
+        );
+        assert!(
+            !outside || !said,
+            "{}: nobody is known who did it",
+            route.path
+        );
+    }
+}
+
+#[test]
 fn openapi_lists_every_route_once() {
     let routes = routes::all();
     let document = serde_json::to_value(crate::openapi::document(&routes)).unwrap();

@@ -37,7 +37,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/members/{id}/explain",
             Permission::MembersRead,
             rule,
-            doc(tag, "Why a member satisfies a rule or does not")
+            doc(tag, "Why a member satisfies a rule or does not").changes_nothing()
                 .body::<ExplainInput>()
                 .answers::<ExplainAnswer>()
                 .sees(Sees::Memberships),

@@ -24,6 +24,7 @@ pub fn routes(tag: &'static str) -> Routes {
         Permission::MembersRead,
         overlap,
         doc(tag, "How two to five segments overlap")
+            .changes_nothing()
             .more("Unions, intersections and differences are sums of the regions.")
             .body::<OverlapInput>()
             .answers::<OverlapAnswer>()

@@ -27,7 +27,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/segments/preview",
             Permission::MembersRead,
             preview,
-            doc(tag, "Count a rule that is being edited")
+            doc(tag, "Count a rule that is being edited").changes_nothing()
                 .more(
                     "Exact at the position that is answered. A rule that asks about a past that nobody asked about yet is \
                      answered with `history_building` while it is read: ask again.",
@@ -40,7 +40,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/segments/distribution",
             Permission::MembersRead,
             distribution,
-            doc(tag, "How the values of an attribute or tag are spread among those who satisfy a rule")
+            doc(tag, "How the values of an attribute or tag are spread among those who satisfy a rule").changes_nothing()
                 .body::<DistributionInput>()
                 .answers::<DistributionAnswer>()
                 .sees(Sees::Counts),

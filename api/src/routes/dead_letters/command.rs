@@ -177,7 +177,12 @@ impl Many {
     }
 
     fn written(self) -> Written<ManyAnswer> {
-        Written::changed(self.token, self.answer)
+        let detail = format!(
+            "{} done, {} not",
+            self.answer.done.len(),
+            self.answer.failed.len()
+        );
+        Written::changed(self.token, self.answer).detail(detail)
     }
 }
 

@@ -291,7 +291,8 @@ pub async fn begin(
             ApiError::new("internal", "the server could not do this")
         }
     })?;
-    Ok(Written::created(shared.token(), job))
+    let item = format!("job {}", job.id);
+    Ok(Written::created(shared.token(), job).about(item))
 }
 
 /// Jobs whose author saw no more than this caller does.

@@ -34,7 +34,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/members/{id}/consents",
             Permission::MembersWrite,
             say,
-            doc(tag, "Record a consent or its withdrawal")
+            doc(tag, "Record a consent or its withdrawal").enters("member", "consent")
                 .more("The same as an event named `consent` with these properties, which any source may send.")
                 .body::<ConsentInput>()
                 .written::<ConsentsAnswer>()
@@ -133,6 +133,7 @@ async fn say(
     if !caller.scope.sees(brand) {
         return Err(ApiError::new("body_invalid", "this brand is not yours").field("brand"));
     }
+    shared.brands_exist(&[brand], "brand").await?;
     let (member, strongest) = {
         let snapshot = shared.snapshot()?;
         let found = super::by_id(&shared, &snapshot, &caller.scope, &id)?;

@@ -19,7 +19,7 @@ pub fn routes(tag: &'static str) -> Routes {
         "/api/v1/members/{id}/erase",
         Permission::MembersErase,
         erase,
-        doc(tag, "Forget a person")
+        doc(tag, "Forget a person").enters_itself()
             .more(
                 "Identifiers, attributes, tags, segments, entries of uploaded lists and what events said of the person go; \
                  amounts, times and names of events stay, and belong to nobody. It cannot be undone. The same identifier \

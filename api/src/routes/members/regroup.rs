@@ -19,7 +19,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/members/{id}/unmerge",
             Permission::MembersWrite,
             unmerge,
-            doc(tag, "Take identifiers out of a member")
+            doc(tag, "Take identifiers out of a member").enters("member", "unmerge")
                 .more(
                     "Each event then belongs to the member that its own identifiers resolve to, facts are recomputed, and \
                      the pair does not merge again by itself.",
@@ -32,7 +32,7 @@ pub fn routes(tag: &'static str) -> Routes {
             "/api/v1/members/{id}/rejoin",
             Permission::MembersWrite,
             rejoin,
-            doc(tag, "Let identifiers that were taken out join again")
+            doc(tag, "Let identifiers that were taken out join again").enters("member", "rejoin")
                 .body::<RegroupInput>()
                 .written::<RegroupAnswer>()
                 .writes(),

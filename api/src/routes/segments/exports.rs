@@ -29,7 +29,7 @@ pub fn routes() -> Routes {
             "/api/v1/segments/{id}/exports",
             allowed,
             start,
-            doc(tag, "Export the members of a segment")
+            doc(tag, "Export the members of a segment").enters_itself()
                 .more(
                     "A job writes a file, which is kept for 24 hours and goes away. Columns: `id status since first_seen \
                      last_seen event_count order_count identifier.KIND identifiers.other attribute.NAME tag.CODE`; without \
@@ -61,7 +61,7 @@ pub fn routes() -> Routes {
             "/api/v1/segments/{id}/exports/{export}/cancel",
             allowed,
             cancel,
-            doc(tag, "Stop an export")
+            doc(tag, "Stop an export").enters("segment_export", "cancel")
                 .more("Nothing is left of it.")
                 .written::<ExportAnswer>(),
         )

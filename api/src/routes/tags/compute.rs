@@ -23,7 +23,7 @@ pub fn routes() -> Routes {
         "/api/v1/tags/{id}/rebuild",
         Permission::TagsWrite,
         rebuild,
-        doc("Tags", "Compute a tag whose computing was broken off")
+        doc("Tags", "Compute a tag whose computing was broken off").enters("tag", "rebuild")
             .more(
                 "A tag is `cancelled` once reading the history that its rules ask about was stopped: members keep what they \
                  had. A tag that lacks nothing stays as it is; one that is computed on a schedule or when somebody asks waits \
@@ -47,7 +47,7 @@ pub fn routes() -> Routes {
         "/api/v1/tags/{id}/compute",
         Permission::TagsWrite,
         compute,
-        doc("Tags", "Compute a tag now")
+        doc("Tags", "Compute a tag now").enters_itself()
             .more(
                 "For tags that are computed on a schedule or when somebody asks; `{id}` is the tag's code. The job is at \
                  `/api/v1/jobs/{id}`: it tells how far it is, and takes `cancel`; members keep what they have until it is \

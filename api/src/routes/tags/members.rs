@@ -31,7 +31,7 @@ pub fn routes() -> Routes {
             "/api/v1/tags/{id}/members",
             Permission::TagsWrite,
             give,
-            doc("Tags", "Give a tag to members, or take it")
+            doc("Tags", "Give a tag to members, or take it").enters_itself()
                 .more("For tags with calculation `manual` or `import`; `{id}` is the tag's code. Members are ids or `kind[@scope]:value`.")
                 .body::<GiveInput>()
                 .written::<GivenAnswer>(),
@@ -40,7 +40,7 @@ pub fn routes() -> Routes {
             "/api/v1/tags/{id}/members/import",
             Permission::TagsWrite,
             import,
-            doc("Tags", "Give a tag from a file")
+            doc("Tags", "Give a tag from a file").enters_itself()
                 .more("The body is CSV or XLSX with the columns `member` and `value`; an empty value takes the tag. Nothing is done if a value is wrong.")
                 .written::<GivenAnswer>(),
         )

@@ -154,6 +154,190 @@ async fn a_brands_key_never_sees_another_brand() {
     running.service.stop().await;
 }
 
+/// Entries of the audit chain, oldest first: who, what, which kind, which one.
+async fn acts(running: &Running, key: &str) -> Vec<String> {
+    let page = running
+        .with_key("GET", "/api/v1/audit?limit=500", key, None)
+        .await
+        .ok();
+    let items = page.json["items"].as_array().unwrap();
+    let text = |item: &Value, name: &str| item[name].as_str().unwrap().to_owned();
+    items
+        .iter()
+        .rev()
+        .map(|it| ["by", "action", "kind", "item"].map(|name| text(it, name)))
+        .map(|words| words.join(" "))
+        .collect()
+}
+
+#[tokio::test]
+async fn who_did_what_is_in_the_audit_chain_and_questions_and_refusals_are_not() {
+    let running = start().await;
+    let made = running
+        .post("/api/v1/brands", json!({"name": "north"}))
+        .await
+        .ok();
+    let brand = made.json["id"].as_u64().unwrap();
+    let body = json!({"name": "ann", "role": "manager", "brands": [brand]});
+    let made = running.post("/api/v1/api-keys", body).await.ok();
+    let ann = made.json["key"].as_str().unwrap().to_owned();
+    let body = json!({"name": "shop", "kind": "http", "brand": brand});
+    let path = "/api/v1/sources";
+    let source = running.with_key("POST", path, &ann, Some(body)).await.ok();
+    let key = source.json["write_key"].as_str().unwrap();
+    let token = running
+        .events(key, json!([{"type": "identify", "message_id": "1", "identifiers": ["phone:13800000000", "email:a@b.cn"]}]))
+        .await;
+    let path = format!("/api/v1/members?identifier=phone:13800000000&after={token}");
+    let found = running.get(&path).await.ok();
+    let member = found.json["items"][0]["id"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/members/{member}/unmerge");
+    let wrong = json!({"identifiers": []});
+    assert_eq!(
+        running
+            .with_key("POST", &path, &ann, Some(wrong))
+            .await
+            .status,
+        400
+    );
+    let body =
+        json!({"identifiers": ["email:a@b.cn"], "reason": "canary-reason of somebody@else.cn"});
+    running.with_key("POST", &path, &ann, Some(body)).await.ok();
+    running
+        .post("/api/v1/sources/1/rotate", json!({}))
+        .await
+        .ok();
+    let rules = running.get("/api/v1/identity/rules").await.ok();
+    let path = "/api/v1/identity/rules";
+    let rules = rules.json["rules"].clone();
+    running.with_key("PUT", path, ADMIN, Some(rules)).await.ok();
+    let rule = json!({"rule": {"and": []}});
+    running.post("/api/v1/segments/preview", rule).await;
+    let path = "/api/v1/api-keys/2";
+    running.with_key("DELETE", path, ADMIN, None).await.ok();
+    let admin = "admin key of the environment";
+    let expected = [
+        format!("{admin} create brand {brand}"),
+        format!("{admin} create api_key 2"),
+        "ann create source 1".to_owned(),
+        format!("ann unmerge member {member}"),
+        format!("{admin} rotate source 1"),
+        format!("{admin} replace identity_rules "),
+        format!("{admin} revoke api_key 2"),
+    ];
+    assert_eq!(acts(&running, ADMIN).await, expected);
+    let body = json!({"name": "bob", "role": "manager", "brands": [brand]});
+    let made = running.post("/api/v1/api-keys", body).await.ok();
+    let bob = made.json["key"].as_str().unwrap();
+    let own: Vec<_> = [2, 3, 4].map(|at| expected[at].clone()).into();
+    assert_eq!(acts(&running, bob).await, own, "a brand sees its own");
+    let all = running.get("/api/v1/audit").await.ok();
+    assert!(
+        !all.text.contains("canary-reason") && !all.text.contains("a@b.cn"),
+        "nothing personal: {}",
+        all.text
+    );
+    let verdict = running.get("/api/v1/audit/verify").await.ok();
+    assert_eq!(verdict.json["sound"], true, "{}", verdict.text);
+    running.service.stop().await;
+}
+
+#[tokio::test]
+async fn nothing_is_made_for_a_brand_that_nobody_has_made() {
+    let running = start().await;
+    // Numbers are given one after the other: a key for the next brand would be a key to somebody's data.
+    for (path, body, field) in [
+        (
+            "/api/v1/sources",
+            json!({"name": "x", "kind": "http", "brand": 1}),
+            "brand",
+        ),
+        (
+            "/api/v1/api-keys",
+            json!({"name": "x", "role": "viewer", "brands": [0, 1]}),
+            "brands",
+        ),
+        (
+            "/api/v1/webhooks",
+            json!({"name": "x", "url": "https://example.com/", "events": ["event:x"], "brand": 1}),
+            "brand",
+        ),
+        (
+            "/api/v1/segments",
+            json!({"name": "x", "rule": {"and": []}, "brand": 1}),
+            "brand",
+        ),
+    ] {
+        let answer = running.post(path, body).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (422, "reference_unknown"),
+            "{path}: {}",
+            answer.text
+        );
+        assert_eq!(answer.json["error"]["field"], field, "{path}");
+    }
+    let north = json!({"name": "north"});
+    running.post("/api/v1/brands", north.clone()).await.ok();
+    let again = running.post("/api/v1/brands", north).await;
+    assert_eq!((again.status, again.code()), (409, "name_taken"));
+    assert!(!again.text.contains("UNIQUE"), "{}", again.text);
+    running.service.stop().await;
+}
+
+#[tokio::test]
+async fn hanging_up_hides_nothing_from_the_audit_chain() {
+    use tokio::io::AsyncWriteExt;
+    let running = start().await;
+    // The platform is slow to answer anyway: whoever hangs up at once does so before the answer.
+    let body = r#"{"name": "hasty"}"#;
+    let request = format!(
+        "POST /api/v1/brands HTTP/1.1\r\nhost: t\r\nauthorization: Bearer {ADMIN}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut hasty = tokio::net::TcpStream::connect(running.service.address)
+        .await
+        .unwrap();
+    hasty.write_all(request.as_bytes()).await.unwrap();
+    drop(hasty);
+    // Whether it is done or not: never done without an entry.
+    let mut done = false;
+    for _ in 0..200 {
+        let brands = running.get("/api/v1/brands").await.ok();
+        done = brands.text.contains("hasty");
+        if done && !acts(&running, ADMIN).await.is_empty() {
+            break;
+        }
+    }
+    let entries = acts(&running, ADMIN).await;
+    assert_eq!(entries.len(), usize::from(done), "{entries:?}");
+    running.service.stop().await;
+}
+
+#[tokio::test]
+async fn a_key_tells_when_it_was_used() {
+    let running = start().await;
+    let body = json!({"name": "used", "role": "viewer"});
+    let made = running.post("/api/v1/api-keys", body).await.ok();
+    let key = made.json["key"].as_str().unwrap();
+    let last_used = async || {
+        let list = running.get("/api/v1/api-keys").await.ok();
+        let items = list.json["items"].as_array().unwrap().clone();
+        items.into_iter().find(|it| it["name"] == "used").unwrap()["last_used"].clone()
+    };
+    assert_eq!(last_used().await, Value::Null);
+    running.with_key("GET", "/api/v1/me", key, None).await.ok();
+    let mut seen = Value::Null;
+    for _ in 0..200 {
+        seen = last_used().await;
+        if seen != Value::Null {
+            break;
+        }
+    }
+    assert!(seen.is_string(), "it was used");
+    running.service.stop().await;
+}
+
 #[tokio::test]
 async fn a_key_makes_no_stronger_key_and_is_useless_once_revoked() {
     let running = start().await;

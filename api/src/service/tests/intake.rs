@@ -211,6 +211,34 @@ async fn own_json_is_told_about_every_event() {
 }
 
 #[tokio::test]
+async fn a_source_that_runs_wild_is_slowed_down_and_others_are_not() {
+    let running = start().await;
+    let body = json!({"name": "wild", "kind": "http", "settings": {"events_per_second": 1}});
+    let made = running.post("/api/v1/sources", body).await.ok();
+    let wild = made.json["write_key"].as_str().unwrap().to_owned();
+    let tame = running.write_key("tame", 0).await;
+    let batch = json!({"batch": (0..50).map(|n| json!({"type": "page", "userId": "u", "messageId": n.to_string()})).collect::<Vec<_>>()});
+    let batch = batch.to_string();
+    let sent = running.segment("/v1/batch", &wild, batch.clone()).await;
+    assert_eq!(sent.status, 200, "{}", sent.text);
+    for path in ["/v1/batch", "/v1/events"] {
+        let again = running.segment(path, &wild, batch.clone()).await;
+        assert_eq!((again.status, again.code()), (429, "source_busy"));
+        let wait: u32 = again.header("retry-after").unwrap().parse().unwrap();
+        assert!((1..=50).contains(&wait), "{wait}");
+    }
+    for _ in 0..3 {
+        let sent = running.segment("/v1/batch", &tame, batch.clone()).await;
+        assert_eq!(sent.status, 200, "{}", sent.text);
+    }
+    let path = format!("/api/v1/sources/{}", made.json["id"]);
+    let wrong = json!({"settings": {"events_per_second": "fast"}});
+    let refused = running.with_key("PATCH", &path, ADMIN, Some(wrong)).await;
+    assert_eq!((refused.status, refused.code()), (400, "body_invalid"));
+    running.service.stop().await;
+}
+
+#[tokio::test]
 async fn an_import_names_its_source_with_an_api_key() {
     let running = start().await;
     running.write_key("import", 0).await;

@@ -441,6 +441,13 @@ async fn attributes_are_added_by_many_at_once_changed_and_removed() {
         .post("/api/v1/attributes", json!({"name": "a1", "type": "int"}))
         .await;
     assert_eq!((taken.status, taken.code()), (409, "name_taken"));
+    let odd = running
+        .post(
+            "/api/v1/attributes",
+            json!({"name": "a\u{0}b", "type": "int"}),
+        )
+        .await;
+    assert_eq!((odd.status, odd.code()), (422, "attribute_invalid"));
     let path = "/api/v1/attributes/a1";
     let title = json!({"title": {"zh": "甲"}});
     let changed = running
