@@ -423,3 +423,71 @@ fn row_25_sockets_that_misbehave_harm_nobody() {
     assert!(sandbox.runs());
     assert_eq!(sandbox.stats()["applied"], 0);
 }
+
+#[test]
+fn row_25_bodies_of_strangers_do_not_fill_the_memory() {
+    const BODY: usize = 8 * 1024 * 1024 - 1024;
+    /// The process without any load has less than half of it; without a bound the bodies below would be 480 MiB.
+    const RESIDENT_MIB_MAX: u64 = 300;
+    let options = tests::Options::default().set("http.body_memory_mib", "64");
+    let mut sandbox = Sandbox::start_with(options);
+    let key = sandbox.source("small");
+    let address = sandbox.base().replace("http://", "");
+    // Each sends nearly all of a batch and then stops; none has a key.
+    let stalled: Vec<TcpStream> = std::thread::scope(|scope| {
+        let senders: Vec<_> = (0..60)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut stream = TcpStream::connect(&address).expect("it listens");
+                    let head = format!(
+                        "POST /v1/events HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n[",
+                        BODY + 100
+                    );
+                    stream
+                        .write_all(head.as_bytes())
+                        .expect("it takes a few bytes");
+                    // Those beyond the memory are answered, and their bytes are thrown away.
+                    let _ = stream.write_all(&vec![b' '; BODY]);
+                    stream
+                })
+            })
+            .collect();
+        senders
+            .into_iter()
+            .map(|sender| sender.join().expect("it sends"))
+            .collect()
+    });
+    let status = std::fs::read_to_string(format!("/proc/{}/status", sandbox.pid())).expect("Linux");
+    let resident: u64 = status
+        .lines()
+        .find_map(|line| {
+            line.strip_prefix("VmRSS:")?
+                .split_whitespace()
+                .next()?
+                .parse()
+                .ok()
+        })
+        .expect("Linux says so");
+    assert!(
+        resident / 1024 < RESIDENT_MIB_MAX,
+        "{} MiB",
+        resident / 1024
+    );
+    // What is small is taken all the while; what is large hears when to come back.
+    let track = json!({"type": "track", "name": "x", "identifiers": ["user_id:u"]});
+    let sender = sandbox.sender(&key);
+    sender.post_ok("/v1/events", &track);
+    let large = json!({"type": "order", "identifiers": ["user_id:u"], "order": {"order_id": "1", "currency": "CNY", "total": "1",
+        "lines": (0..30_000).map(|n| json!({"sku": n.to_string(), "name": "x".repeat(80)})).collect::<Vec<_>>()}});
+    let answer = sender.json("POST", "/v1/events", &large);
+    assert_eq!(
+        (answer.status, answer.code().as_str()),
+        (503, "bodies_full")
+    );
+    assert!(answer.header("retry-after").is_some());
+    drop(stalled);
+    tests::wait::until("the memory to be free again", || {
+        (sender.json("POST", "/v1/events", &large).status == 200).then_some(())
+    });
+    assert!(sandbox.runs());
+}

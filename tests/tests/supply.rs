@@ -31,7 +31,6 @@ const LICENCES: &[&str] = &[
 const BANNED: &[(&str, &str)] = &[
     ("openssl-sys", "TLS is rustls: no C library of the machine"),
     ("native-tls", "TLS is rustls: no C library of the machine"),
-    ("time-macros", "times are jiff's"),
     ("rdkafka-sys", "there is no Kafka yet"),
 ];
 

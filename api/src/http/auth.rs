@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use actors::model::{Scope, Token};
+use actors::model::{BrandSet, Scope, Token};
 use actors::registry::ApiKey;
 
 use pipelines::audience::Sees;
@@ -253,6 +253,11 @@ impl Permissions {
 }
 
 impl Permission {
+    /// What it allows has no brand: backups, jobs, parked keys, effects and the clock are of all.
+    fn is_of_everything(self) -> bool {
+        matches!(self, Permission::OperationsManage | Permission::ClockSet)
+    }
+
     fn bit(self) -> u64 {
         1 << (self as u64)
     }
@@ -349,6 +354,10 @@ pub async fn caller(
         .await?
         .ok_or_else(|| ApiError::new("key_unknown", "this API key is not known"))?;
     if caller.permissions.has(permission) {
+        if permission.is_of_everything() && caller.scope.brands != BrandSet::All {
+            let message = "this concerns the whole installation, this key sees some brands only";
+            return Err(ApiError::new("denied", message));
+        }
         return Ok(caller);
     }
     let message = format!(

@@ -243,6 +243,32 @@ async fn who_did_what_is_in_the_audit_chain_and_questions_and_refusals_are_not()
 }
 
 #[tokio::test]
+async fn who_sees_one_brand_operates_nothing_whatever_the_role() {
+    let running = start().await;
+    let made = running
+        .post("/api/v1/brands", json!({"name": "north"}))
+        .await;
+    let body = json!({"name": "boss", "role": "admin", "brands": [made.ok().json["id"]]});
+    let made = running.post("/api/v1/api-keys", body).await.ok();
+    let key = made.json["key"].as_str().unwrap();
+    for route in routes::all().iter() {
+        let whole = [Permission::OperationsManage, Permission::ClockSet];
+        if !whole.contains(&route.permission) {
+            continue;
+        }
+        let (method, path) = (route.method.as_str(), concrete(route.path));
+        let answer = running.with_key(method, &path, key, None).await;
+        assert_eq!(
+            (answer.status, answer.code()),
+            (403, "denied"),
+            "{method} {path}: {}",
+            answer.text
+        );
+    }
+    running.service.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_is_made_for_a_brand_that_nobody_has_made() {
     let running = start().await;
     // Numbers are given one after the other: a key for the next brand would be a key to somebody's data.
