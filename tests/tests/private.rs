@@ -197,7 +197,9 @@ fn nothing_personal_and_no_secret_is_in_logs_and_figures() {
             String::new(),
         );
     }
-    sandbox.stats();
+    tests::wait::until("all to be decided", || {
+        (http.read("/api/v1/stats")["lag"] == 0).then_some(())
+    });
     let figures = http.get("/metrics").text();
     assert!(figures.contains("http_requests_total"), "{figures}");
     assert!(sandbox.stop().success());
