@@ -219,7 +219,7 @@ on_both! {
         let folders = registry.resource_folders(&all(), SEGMENT).await.unwrap();
         assert_eq!(folders, [("a".to_owned(), 2), ("a/b".to_owned(), 2)]);
         let query = ResourceQuery { cursor: Some("nonsense!".into()), ..ResourceQuery::default() };
-        assert_eq!(registry.resource_list(&all(), SEGMENT, &query).await.unwrap_err().code(), "invalid");
+        assert_eq!(registry.resource_list(&all(), SEGMENT, &query).await.unwrap_err().code(), "cursor_form");
     }
 
     async fn an_import_is_all_or_nothing(registry) {
