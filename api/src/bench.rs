@@ -65,6 +65,8 @@ pub struct BenchOptions {
     pub batch: usize,
     /// Events per second while the lag is measured; 0 leaves that out.
     pub rate: u32,
+    /// Tags, and as many segments, that `apply` has at work.
+    pub rules: usize,
     /// Seconds of the steady rate, and of each run of `log`.
     pub seconds: u32,
     /// Folder on the disk to measure; a folder of its own is made in it and removed.
@@ -95,6 +97,7 @@ impl BenchOptions {
             connections: 8,
             batch: 500,
             rate: 20_000,
+            rules: 0,
             seconds: 10,
             dir,
             program,

@@ -3,6 +3,7 @@
 //! [`run`] fills a running server and holds its answers against the truth; [`Trickle`] then goes on at the pace of life.
 //! Starting the server is the command's affair. The generator alone is the load of `tributary bench`.
 
+pub mod audience;
 pub mod batch;
 pub mod catalog;
 pub mod client;
@@ -98,7 +99,9 @@ pub async fn run(options: &DemoOptions) -> Result<(Report, Trickle), DemoError> 
         .get("/api/v1/stats", &api_key(&options.admin_key))
         .await?
         .json();
-    let report = Report::new(options, &filled, applied, &truth, judged, &stats);
+    let rules = audience::DEMO_RULES;
+    let made = audience::define(&mut client, &options.admin_key, rules, rules).await?;
+    let report = Report::new(options, &filled, applied, &truth, judged, &stats, made);
     let trickle = Trickle {
         server: options.server,
         keys,

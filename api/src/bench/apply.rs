@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use crate::demo::audience;
 use crate::demo::client::{Client, api_key, write_key};
 use crate::demo::{DemoError, Keyring};
 
@@ -21,6 +22,11 @@ pub(super) async fn run(
     let server = Server::start(options, &dir.join("data")).await?;
     let mut client = Client::new(server.address);
     let keys = Keyring::create(&mut client, ADMIN_KEY).await?;
+    let rules = options.rules;
+    if rules > 0 {
+        audience::define(&mut client, ADMIN_KEY, rules, rules).await?;
+        table.row("tags, and as many segments", rules as f64, "");
+    }
     let before = server.usage();
     let begun = Instant::now();
     let mut seen = ingest::measure(options, &server, &keys, table).await?;
@@ -32,7 +38,11 @@ pub(super) async fn run(
         "applied",
         events / took / 1e3,
         "k/s",
-        ">= 30, then 60 (with rules)",
+        match rules {
+            0 => ">= 60, then 120 (with 20 tags and segments)",
+            1..=20 => ">= 60, then 120",
+            _ => ">= 30, then 60 (with 300 of each)",
+        },
     );
     table.row(
         "server CPU in all",

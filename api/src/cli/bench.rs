@@ -44,6 +44,10 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 20_000)]
     rate: u32,
 
+    /// Tags, and as many segments, that are at work while events are applied
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    rules: usize,
+
     /// Seconds of the steady rate, and of each run of log
     #[arg(long, value_name = "N", default_value_t = 10)]
     seconds: u32,
@@ -142,6 +146,7 @@ pub fn run(args: &Args) -> Result<(), Failure> {
         connections: args.connections,
         batch: args.batch,
         rate: args.rate,
+        rules: args.rules,
         seconds: args.seconds,
         dir: args.dir.clone(),
         program,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::DemoOptions;
+use super::audience::Made;
 use super::check::Judged;
 use super::fill::Filled;
 use super::truth::{OrderTotals, Truth};
@@ -31,6 +32,8 @@ pub struct Report {
     pub said: Said,
     /// How well members agree with people.
     pub judged: Judged,
+    /// Segments that were made of it.
+    pub segments: Vec<Made>,
 }
 
 /// What `GET /api/v1/stats` says; `None` where it says nothing.
@@ -97,6 +100,7 @@ impl Report {
         truth: &Truth,
         judged: Judged,
         stats: &Value,
+        segments: Vec<Made>,
     ) -> Report {
         Report {
             url: format!("http://{}", options.server),
@@ -108,6 +112,7 @@ impl Report {
             orders: truth.order_totals(),
             said: Said::read(stats),
             judged,
+            segments,
         }
     }
 
@@ -193,6 +198,16 @@ impl fmt::Display for Report {
             self.judged.questions,
             self.judged.took.as_secs_f64(),
         )?;
+        if !self.segments.is_empty() {
+            writeln!(f, "\n{:>9}  segment", "members")?;
+        }
+        for made in &self.segments {
+            writeln!(
+                f,
+                "{:>9}  {} (/api/v1/segments/{})",
+                made.members, made.name, made.id
+            )?;
+        }
         let (url, key, who) = (&self.url, &self.admin_key, &self.judged.example);
         writeln!(f, "\naddress    {url}\nadmin key  {key}\n\ntry")?;
         let auth = format!("-H 'Authorization: Bearer {key}'");
@@ -201,6 +216,13 @@ impl fmt::Display for Report {
             "  curl -s {auth} '{url}/api/v1/members?identifier={who}'"
         )?;
         writeln!(f, "  curl -s {auth} '{url}/api/v1/stats'")?;
+        if let Some(made) = self.segments.first() {
+            let id = made.id;
+            writeln!(
+                f,
+                "  curl -s {auth} '{url}/api/v1/segments/{id}/members?limit=5'"
+            )?;
+        }
         write!(f, "  open {url}/docs/")
     }
 }

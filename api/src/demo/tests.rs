@@ -150,6 +150,11 @@ async fn member(
     axum::Json(json!({"id": root, "identifiers": [identifier]})).into_response()
 }
 
+/// Whatever is defined is at work at once. `/api/v1/segments/preview` is answered by the same.
+async fn made() -> axum::Json<Value> {
+    axum::Json(json!({ "id": 7, "code": "c", "name": "n", "building": false, "count": 3 }))
+}
+
 #[tokio::test]
 async fn a_platform_that_believes_everything_counts_right_and_joins_strangers() {
     let app = Router::new()
@@ -159,6 +164,11 @@ async fn a_platform_that_believes_everything_counts_right_and_joins_strangers() 
         .route("/api/v1/sources", post(source))
         .route("/api/v1/stats", get(stats))
         .route("/api/v1/members", get(member))
+        .route("/api/v1/attributes", post(made))
+        .route("/api/v1/tags", post(made))
+        .route("/api/v1/tags/{code}", get(made))
+        .route("/api/v1/segments", post(made))
+        .route("/api/v1/segments/{id}", get(made).post(made))
         .with_state(Shared::default());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = listener.local_addr().unwrap();
