@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{BrandSet, MemberNo, Offset, Scope};
+use actors::model::{BrandSet, MemberNo, Offset, Scope, TagId};
 use actors::runtime::background::{self, Niceness};
 use actors::runtime::feed::FeedError;
 use actors::store::{Committed, StoreError};
@@ -303,7 +303,9 @@ impl Work {
         member: MemberNo,
         tagged: bool,
     ) -> Result<(), StepError> {
-        let Some(mut all) = text(rows, schema, member, &Scope::installation(), tagged)? else {
+        let all_tags = |_: TagId| true;
+        let sees_tag: Option<SeesTag<'_>> = if tagged { Some(&all_tags) } else { None };
+        let Some(mut all) = text(rows, schema, member, &Scope::installation(), sees_tag)? else {
             self.index.remove(member);
             return Ok(());
         };
@@ -315,7 +317,7 @@ impl Work {
                 brands: BrandSet::Only(vec![brand]),
                 ..Scope::installation()
             };
-            if let Some(own) = text(rows, schema, member, &scope, tagged)? {
+            if let Some(own) = text(rows, schema, member, &scope, None)? {
                 all.names.extend(own.names);
                 all.texts.extend(own.texts);
             }
@@ -338,13 +340,17 @@ pub fn any_tags(rows: &dyn Rows) -> Result<bool, RowsError> {
     Ok(any)
 }
 
-/// What `scope` may find a member by. `None`: it is nobody that is searched for. `tagged`: see [`any_tags`].
+/// Whether somebody who searches sees a tag.
+pub type SeesTag<'a> = &'a dyn Fn(TagId) -> bool;
+
+/// What `scope` may find a member by. `None`: it is nobody that is searched for. Tags count as far as `sees_tag` says;
+/// without it they are not looked for: see [`any_tags`].
 pub fn text(
     rows: &dyn Rows,
     schema: &AttributeSchema,
     member: MemberNo,
     scope: &Scope,
-    tagged: bool,
+    sees_tag: Option<SeesTag<'_>>,
 ) -> Result<Option<MemberText>, RowsError> {
     let Some(known) = row::get::<MemberRow>(rows, row::MEMBER, &row::key32(member.0))? else {
         return Ok(None);
@@ -366,8 +372,11 @@ pub fn text(
         }
     }
     attributes(&view, &mut found);
-    if tagged {
-        for (_, tag) in tags(rows, member)? {
+    if let Some(sees_tag) = sees_tag {
+        let seen = tags(rows, member)?
+            .into_iter()
+            .filter(|(of, _)| sees_tag(*of));
+        for (_, tag) in seen {
             plain(&tag.value, &mut found.texts);
         }
     }
@@ -393,6 +402,20 @@ fn plain(value: &Value, texts: &mut Vec<String>) {
     match value {
         Value::Text(text) => texts.push(text.to_string()),
         Value::List(values) => values.iter().for_each(|value| plain(value, texts)),
+        // An address, say. It was read when it was told.
+        Value::Object(json) => inside(&serde_json::from_str(json).unwrap_or_default(), texts),
+        _ => {}
+    }
+}
+
+/// Texts in an object, wherever they stand: each by itself.
+fn inside(json: &serde_json::Value, texts: &mut Vec<String>) {
+    match json {
+        serde_json::Value::String(text) => texts.push(text.clone()),
+        serde_json::Value::Array(values) => values.iter().for_each(|value| inside(value, texts)),
+        serde_json::Value::Object(fields) => {
+            fields.values().for_each(|value| inside(value, texts));
+        }
         _ => {}
     }
 }

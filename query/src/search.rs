@@ -30,8 +30,8 @@ use terms::{Ask, Terms};
 /// Memory of the writer before it writes a segment, in bytes. One thread: indexing stands back behind everything else.
 const WRITER_BYTES: usize = 64 << 20;
 
-/// Version of the schema and of the splitting; another one makes the index anew.
-const FORM: u32 = 1;
+/// Version of the schema, of the splitting and of what is put in; another one makes the index anew.
+const FORM: u32 = 2;
 
 /// Most results that one page may skip: further ones are found by asking more precisely.
 pub const OFFSET_MAX: usize = 10_000;
@@ -147,12 +147,24 @@ impl Index {
     /// Opens the index in `dir`, or makes an empty one there. An index that is damaged or of another form is set aside by
     /// deleting it: everything in it stands in the rows too.
     pub fn open(dir: &Path) -> Result<Index, SearchError> {
-        let path = dir.join(format!("form-{FORM}"));
+        let name = format!("form-{FORM}");
+        let path = dir.join(&name);
         let io = |source| SearchError::Io {
             path: path.clone(),
             source,
         };
         std::fs::create_dir_all(&path).map_err(io)?;
+        // Indexes of other forms are of no use, and would keep who is erased.
+        for other in std::fs::read_dir(dir).map_err(io)? {
+            let other = other.map_err(io)?;
+            let is_form = other
+                .file_name()
+                .to_str()
+                .is_some_and(|it| it.starts_with("form-"));
+            if is_form && other.file_name() != *name {
+                std::fs::remove_dir_all(other.path()).map_err(io)?;
+            }
+        }
         match Index::open_in(&path) {
             Ok(index) => Ok(index),
             Err(error) => {

@@ -203,7 +203,7 @@ fn changes_replace_and_the_position_survives_reopening() {
 fn a_damaged_index_is_made_anew() {
     let dir = tempfile::tempdir().unwrap();
     drop(index(dir.path()));
-    let form = dir.path().join("form-1");
+    let form = dir.path().join(format!("form-{FORM}"));
     let damaged = std::fs::read_dir(&form)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -216,4 +216,15 @@ fn a_damaged_index_is_made_anew() {
     let index = Index::open(dir.path()).unwrap();
     assert_eq!(index.position(), None);
     assert!(find(&index.searcher(), "").is_empty());
+}
+
+#[test]
+fn an_index_of_another_form_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let old = dir.path().join(format!("form-{}", FORM - 1));
+    std::fs::create_dir_all(&old).unwrap();
+    std::fs::write(old.join("meta.json"), "{}").unwrap();
+    std::fs::write(dir.path().join("note"), "").unwrap();
+    Index::open(dir.path()).unwrap();
+    assert!(!old.exists() && dir.path().join("note").exists());
 }

@@ -122,11 +122,16 @@ async fn search(
     let shown = offset + found.members.len();
     let snapshot = shared.snapshot()?;
     let schema = shared.attributes(&snapshot)?.1;
+    let labels = shared.audience().names();
+    let sees_tag = |tag| {
+        let label = labels.tags.get(&tag);
+        label.is_some_and(|label| caller.scope.sees(label.brand))
+    };
     let mut items = Vec::with_capacity(found.members.len());
     for member in &found.members {
         // The index knows facts of all brands: what a brand's user finds must show in what that user sees.
         if !everything {
-            let own = text(&snapshot, &schema, *member, &caller.scope, true)?;
+            let own = text(&snapshot, &schema, *member, &caller.scope, Some(&sees_tag))?;
             if !own.is_some_and(|own| matches(&own, &find.q)) {
                 continue;
             }

@@ -19,7 +19,7 @@ async fn members_are_found_as_they_change_and_not_once_erased() {
     let token = running
         .events(&key, json!([
             {"type": "identify", "message_id": "a", "identifiers": ["phone:13800001234"],
-             "traits": {"name": "张三丰", "city": "上海"}},
+             "traits": {"name": "张三丰", "city": "上海", "address": {"street": "浦东大道7号", "parts": [{"house": "锦绣"}]}}},
             {"type": "identify", "message_id": "b", "identifiers": ["user_id:u2"], "traits": {"name": "李雷"}},
         ]))
         .await;
@@ -29,7 +29,14 @@ async fn members_are_found_as_they_change_and_not_once_erased() {
         panic!("{}", found.text)
     };
     assert_eq!(found.json["total"], 1);
-    for q in ["1234", "张三", "%E4%B8%8A%E6%B5%B7", "zsf"] {
+    for q in [
+        "1234",
+        "张三",
+        "%E4%B8%8A%E6%B5%B7",
+        "zsf",
+        "浦东大道7号",
+        "锦绣",
+    ] {
         assert_eq!(ids(&running.get(&path(q, &token)).await.ok()), [id], "{q}");
     }
     assert_eq!(ids(&running.get(&path("u2", &token)).await.ok()).len(), 1);
@@ -110,6 +117,17 @@ async fn a_brand_finds_only_by_what_it_sees() {
         .with_key("GET", &ask("苏州", token), &key, None)
         .await
         .ok();
+    assert!(ids(&foreign).is_empty(), "{}", foreign.text);
+    // Nor by what another brand concluded.
+    let tag = json!({"name": "t", "code": "t", "brand": other, "value_type": "text", "calculation": {"type": "manual"}});
+    running.post("/api/v1/tags", tag).await.ok();
+    let given = json!({"members": ["phone:13800001234"], "value": "秘密"});
+    let given = running.post("/api/v1/tags/t/members", given).await.ok();
+    let token = given.json["token"].as_str().expect("a token");
+    let all = running.get(&ask("秘密", token.to_owned())).await.ok();
+    assert_eq!(ids(&all).len(), 1, "{}", all.text);
+    let ask = ask("秘密", token.to_owned());
+    let foreign = running.with_key("GET", &ask, &key, None).await.ok();
     assert!(ids(&foreign).is_empty(), "{}", foreign.text);
     // Nor who is in a segment of another brand.
     let rule = json!({"name": "s", "brand": other, "rule": {"and": []}});
