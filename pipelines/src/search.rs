@@ -430,3 +430,26 @@ fn everybody() -> Changed {
 fn end(at: Option<Offset>) -> Offset {
     at.map_or(Offset(0), |at| Offset(at.0 + 1))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_found_by_the_texts_in_them() {
+        let address = r#"{"street":"浦东大道7号","zip":200120,"parts":[{"house":"锦绣"},null]}"#;
+        let mut texts = Vec::new();
+        let value = Value::List(vec![
+            Value::Object(address.into()),
+            Value::Text("咖啡".into()),
+        ]);
+        plain(&value, &mut texts);
+        texts.sort();
+        assert_eq!(texts, ["咖啡", "浦东大道7号", "锦绣"]);
+        let found = MemberText {
+            texts,
+            ..MemberText::default()
+        };
+        assert!(matches(&found, "浦东大道7号 锦绣") && !matches(&found, "浦东大道8号"));
+    }
+}
