@@ -4,6 +4,7 @@
 //! fragments, so a merge or an unmerge never touches history. Events are lent, one after the other, without an allocation
 //! each: a scan goes over millions in a second. The lake (crate `query`) implements this; [`MemoryHistory`] does for tests.
 
+mod facts;
 mod memory;
 
 use std::collections::BTreeSet;
@@ -15,6 +16,7 @@ use crate::model::{
     Position, Retry, SourceId, Time,
 };
 
+pub use facts::ORDER;
 pub use memory::{MemoryHistory, OwnedEvent, OwnedOrder};
 
 /// An event of the past, lent for the time of one call. Columns that were not asked for ([`Columns`]) are `None` or empty.

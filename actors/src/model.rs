@@ -20,6 +20,6 @@ pub use id::{
     SegmentId, ShardId, SourceId, TagId, Token, Unit, UnitKind,
 };
 pub use identifier::{DISTINCT_KIND, Identifier, IdentifierError};
-pub use money::{Currency, Money, MoneyError, UnitPrice};
+pub use money::{Currency, Money, MoneyError, UnitPrice, decimal};
 pub use scope::{BrandSet, FieldClass, Scope};
 pub use time::{Clock, ManualClock, SystemClock, Time};

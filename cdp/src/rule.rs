@@ -27,7 +27,8 @@
 //! | scanned, then bought within seven days | `sequence("scan" then "order" within 7d lookback 90d)` |
 //! | bought first in the last 30 days | `min(@time of "order") >= now - 29d floor day` |
 //! | stopped: bought in spring, not since | `event("order" ago 180d to 91d) and not event("order" within 91d)` |
-//! | one order had five of sku x | `event("order" where some lines match (sku = "x" and qty >= 5))` |
+//! | one order had five of sku x | `event("order" where some order.lines match (sku = "x" and quantity >= 5))` |
+//! | two paid orders above 300 in 90 days | `count("Order Paid" where order.total > 300 within 90d) >= 2` |
 //! | birthday today, by the calendar of last year | `birthday is day now - 1y` |
 //! | a tenth of gold members, the same tenth for ever | `tags.level = "gold" and random("mail-1", 10%)` |
 //!

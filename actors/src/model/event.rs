@@ -150,6 +150,20 @@ pub enum OrderStatus {
     Cancelled,
 }
 
+impl OrderStatus {
+    /// Its word in JSON and files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OrderStatus::Created => "created",
+            OrderStatus::Paid => "paid",
+            OrderStatus::Shipped => "shipped",
+            OrderStatus::Completed => "completed",
+            OrderStatus::Refunded => "refunded",
+            OrderStatus::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// What one event says of an order: a header, lines, or both.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OrderChange {

@@ -115,7 +115,9 @@ fn segment(number: usize) -> Value {
     let (name, rule) = match number % DEMO_RULES {
         0 => (
             format!("{city}常客 {nth}"),
-            format!("city = \"{city}\" and count(\"Order Completed\" within {days}d) >= 2"),
+            format!(
+                "city = \"{city}\" and count(\"Order Created\" where order.total > 50 within {days}d) >= 2"
+            ),
         ),
         1 => (
             format!("{days} 天未到访 {nth}"),

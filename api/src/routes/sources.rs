@@ -98,8 +98,8 @@ pub struct SourceInput {
     pub enabled: Option<bool>,
     /// Kept out of counts from now on.
     pub test: Option<bool>,
-    /// All settings anew: `events_per_second` bounds what it sends; `currency` and `shop` of orders that do not say; `id_keys` and `id_mapping` of Sensors SDKs, which
-    /// only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
+    /// All settings anew: `events_per_second` bounds what it sends; `currency` and `shop` of orders that do not say;
+    /// `id_keys` and `id_mapping` of Sensors SDKs, which only goes up: from 1.0 to 2.0 or 3.0, from 2.0 to 3.0.
     pub settings: Option<Value>,
 }
 
@@ -252,8 +252,14 @@ fn one_way(known: &RawJson, new: &RawJson) -> Result<(), ApiError> {
     Ok(())
 }
 
-/// Names of settings: of orders that do not say, and of Sensors SDKs.
-const SETTINGS: [&str; 4] = ["currency", "shop", "id_mapping", "id_keys"];
+/// Names of settings: of orders that do not say, of Sensors SDKs, and how much it may send.
+const SETTINGS: [&str; 5] = [
+    "currency",
+    "shop",
+    "id_mapping",
+    "id_keys",
+    crate::rate::SETTING,
+];
 
 /// Settings must be an object of known names that have their form.
 fn settings(value: Option<Value>) -> Result<Option<RawJson>, ApiError> {

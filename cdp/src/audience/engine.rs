@@ -168,6 +168,11 @@ pub struct Heeded {
 }
 
 impl Heeded {
+    /// Whether what events say of orders is wanted.
+    pub fn asks_orders(&self) -> bool {
+        self.measures.iter().any(|measure| measure.asks_orders())
+    }
+
     /// Whether events of a name are wanted.
     pub fn heeds(&mut self, name: &str) -> bool {
         if self.all || name == SCAN {

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use actors::history::ORDER;
 use actors::model::{BrandId, Time};
 use jiff::tz::TimeZone;
 
@@ -88,6 +89,11 @@ impl Measure {
         found.remove(Path::TIME);
         found.remove(Path::DAY);
         found
+    }
+
+    /// Whether it looks at what events say of orders: [`actors::history::ORDER`].
+    pub fn asks_orders(&self) -> bool {
+        self.properties().contains(ORDER)
     }
 
     /// Whether events of a name are measured.

@@ -137,6 +137,7 @@ impl Backfill {
             until: Some(self.until),
             columns: Columns {
                 properties: true,
+                order: self.measures.iter().any(|it| it.asks_orders()),
                 ..Columns::NONE
             },
             ..Wanted::default()
@@ -148,12 +149,13 @@ impl Backfill {
         loop {
             let mut count = 0u64;
             let mut each = |event: &HistoryEvent<'_>| {
+                let facts = event.facts();
                 for (extractor, series) in extractors.iter().zip(&mut series) {
                     if event.test {
                         break;
                     }
                     if extractor.measure().sees(event.brand)
-                        && let Some(hit) = extractor.of(event.name, event.time, event.properties)
+                        && let Some(hit) = extractor.of(event.name, event.time, facts.as_deref())
                     {
                         series.push(event.fragment, event.raw, &hit);
                     }

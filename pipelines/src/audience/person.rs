@@ -165,9 +165,10 @@ impl Person {
             }
             let in_time = then.is_none_or(|then| event.received <= then);
             let mut counted = false;
+            let facts = event.facts();
             for (extractor, found) in extractors.iter().zip(&mut found) {
                 if extractor.measure().sees(event.brand)
-                    && let Some(hit) = extractor.of(event.name, event.time, event.properties)
+                    && let Some(hit) = extractor.of(event.name, event.time, facts.as_deref())
                 {
                     counted = true;
                     if in_time {

@@ -14,6 +14,8 @@ use actors::runtime::feed::{FeedError, RESULTS};
 use actors::runtime::runner::Shared;
 use cdp::routed::{self, Erased, EventBody, EventHead, schema};
 
+use crate::lake::{lines_of, order_of};
+
 /// Reads committed events from the result log.
 #[derive(Clone)]
 pub struct Tail {
@@ -33,13 +35,14 @@ impl Tail {
 
     /// Shows all events of results from `from` up to `until`, in the order in which identity decided them, until `each`
     /// breaks off. A result is shown to its end even so: answered is from where to go on, behind that result. Events that `pick` does not
-    /// want by their name are not opened. `erased` hears of fragments
+    /// want by their name are not opened; `orders`: whether order facts are wanted. `erased` hears of fragments
     /// whose person was forgotten; no event of theirs comes later.
     pub fn read(
         &self,
         from: Offset,
         until: Offset,
         pick: &mut dyn FnMut(&str) -> bool,
+        orders: bool,
         each: &mut dyn FnMut(&HistoryEvent<'_>) -> ControlFlow<()>,
         erased: &mut dyn FnMut(&[IdentNo]),
     ) -> Result<Offset, FeedError> {
@@ -69,7 +72,14 @@ impl Tail {
                                 position: frame.at,
                                 index,
                             };
-                            if each(&lent(&head, body.as_ref(), at)).is_break() {
+                            let part = head.order.as_ref().filter(|_| orders);
+                            let lines = part.map(lines_of).unwrap_or_default();
+                            let order = part.map(|part| order_of(part, &lines));
+                            let event = HistoryEvent {
+                                order,
+                                ..lent(&head, body.as_ref(), at)
+                            };
+                            if each(&event).is_break() {
                                 flow = ControlFlow::Break(());
                             }
                         }
@@ -119,6 +129,7 @@ impl History for Tail {
             wanted.from,
             until,
             &mut |_| true,
+            wanted.columns.order,
             &mut |event| {
                 if seen.stopped {
                     return ControlFlow::Break(());

@@ -444,6 +444,54 @@ async fn members_enter_and_leave_live_and_a_restart_changes_nothing() {
     );
 }
 
+/// What events say of orders, live, from history, and for one person.
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_see_what_events_say_of_orders() {
+    const LARGE: &str = r#"{"event":"Order Paid","where":[{"attr":"order.total","op":"gt","value":300},{"attr":"order.status","op":"eq","value":"paid"}],"agg":"count","op":"gte","value":2,"within":"7d"}"#;
+    const MILK: &str = r#"{"event":"Order Paid","where":[{"some":"order.lines","match":{"and":[{"attr":"sku","op":"eq","value":"milk"},{"attr":"quantity","op":"gte","value":2.5}]}}],"op":"gte","value":1}"#;
+    const SPENT: &str =
+        r#"{"event":"Order Paid","agg":"sum","field":"order.total","op":"gte","value":700.7}"#;
+    let mut world = World::new().await;
+    for rule in [LARGE, MILK, SPENT] {
+        world.plan(rule);
+    }
+    let live = world.segment("live", LARGE).await;
+    world.serving(live, 1).await;
+    let mut number = 0;
+    let mut paid = async |world: &mut World, who: &str, total: &str| {
+        number += 1;
+        let lines = r#"[{"line_id":"1","sku":"milk","quantity":2.5,"unit_price":1,"amount":2.5}]"#;
+        let order = format!(
+            r#""type":"order","name":"Order Paid","time":{NOON:?},"properties":{{"order":"hidden","channel":"app"}},"order":{{"order_id":"o{number}","shop":"s","status":"paid","currency":"CNY","total":{total},"lines":{lines}}}"#
+        );
+        world.send(&[who], &order).await;
+    };
+    paid(&mut world, "user_id:a", "300.01").await;
+    paid(&mut world, "user_id:a", "400.69").await;
+    paid(&mut world, "user_id:b", "400").await;
+    paid(&mut world, "user_id:b", "300").await;
+    world.track(&["user_id:c"], "Order Paid", NOON, "{}").await;
+    world.settled().await;
+    assert_eq!(world.members(live), [world.member("user_id:a")]);
+    let after = world.segment("from history", MILK).await;
+    world.serving(after, 1).await;
+    let (a, b) = (world.member("user_id:a"), world.member("user_id:b"));
+    assert_eq!(world.members(after), [a, b]);
+    for (rule, wanted) in [
+        (LARGE, [true, false]),
+        (MILK, [true, true]),
+        (SPENT, [true, false]),
+    ] {
+        let counted = wanted.iter().filter(|it| **it).count() as u64;
+        assert_eq!(world.count(rule).await, counted, "{rule}");
+        for (who, wanted) in ["user_id:a", "user_id:b"].into_iter().zip(wanted) {
+            assert_eq!(world.explains(who, rule, None), wanted, "{who} {rule}");
+            let then = Some(time(NOON));
+            assert_eq!(world.explains(who, rule, then), wanted, "then {who} {rule}");
+        }
+    }
+}
+
 /// Identity decides thousands of events in one result when they come fast: all of them count, whatever a round takes at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_events_of_a_large_result_count() {

@@ -11,7 +11,7 @@ use actors::model::{Offset, Position, Unit};
 use actors::result::{Decoded, SealedRecord};
 use actors::runtime::feed::RESULTS;
 use actors::seal::Sealer;
-use cdp::routed::{self, EventBodyRef, EventHead};
+use cdp::routed::{self, EventBodyRef, EventHead, OrderPart};
 use query::lake::Results;
 
 /// Bytes of the log read at once.
@@ -96,12 +96,7 @@ impl ResultEvents {
             )
         };
         let head: EventHead = routed::decode(record.envelope).ok_or_else(broken)?;
-        let lines = match &head.order {
-            Some(part) if !part.change.lines.is_empty() => {
-                serde_json::to_string(&part.change.lines).map_err(|error| error.to_string())?
-            }
-            _ => String::new(),
-        };
+        let lines = head.order.as_ref().map(lines_of).unwrap_or_default();
         let bare = bare(&head, at, &lines);
         if !pick(&bare) {
             return Ok(());
@@ -128,21 +123,32 @@ impl ResultEvents {
     }
 }
 
+/// The lines that an event tells of an order, as history keeps them: JSON of a list, or nothing.
+pub fn lines_of(part: &OrderPart) -> String {
+    match part.change.lines.is_empty() {
+        true => String::new(),
+        false => serde_json::to_string(&part.change.lines).expect("lines are plain data"),
+    }
+}
+
+/// What an event tells of an order, with its [`lines_of`].
+pub fn order_of<'a>(part: &'a OrderPart, lines: &'a str) -> HistoryOrder<'a> {
+    let change = &part.change;
+    HistoryOrder::new(
+        part.order,
+        part.holder,
+        &change.order_id,
+        &change.shop,
+        change.status,
+        change.currency,
+        change.total,
+        lines,
+    )
+}
+
 /// An event without its personal part.
 fn bare<'a>(head: &'a EventHead, at: RecordAt, lines: &'a str) -> HistoryEvent<'a> {
-    let order = head.order.as_ref().map(|part| {
-        let change = &part.change;
-        HistoryOrder::new(
-            part.order,
-            part.holder,
-            &change.order_id,
-            &change.shop,
-            change.status,
-            change.currency,
-            change.total,
-            lines,
-        )
-    });
+    let order = head.order.as_ref().map(|part| order_of(part, lines));
     HistoryEvent {
         fragment: head.fragment,
         at,

@@ -168,24 +168,18 @@ pub(super) fn kind_of(word: &str) -> Option<EventKind> {
     KINDS.into_iter().find(|kind| kind.as_str() == word)
 }
 
-const STATUSES: [(OrderStatus, &str); 6] = [
-    (OrderStatus::Created, "created"),
-    (OrderStatus::Paid, "paid"),
-    (OrderStatus::Shipped, "shipped"),
-    (OrderStatus::Completed, "completed"),
-    (OrderStatus::Refunded, "refunded"),
-    (OrderStatus::Cancelled, "cancelled"),
+const STATUSES: [OrderStatus; 6] = [
+    OrderStatus::Created,
+    OrderStatus::Paid,
+    OrderStatus::Shipped,
+    OrderStatus::Completed,
+    OrderStatus::Refunded,
+    OrderStatus::Cancelled,
 ];
 
 /// The status of this word.
 pub(super) fn status_of(word: &str) -> Option<OrderStatus> {
-    let found = STATUSES.iter().find(|(_, name)| *name == word);
-    found.map(|(status, _)| *status)
-}
-
-fn status_word(status: OrderStatus) -> &'static str {
-    let found = STATUSES.iter().find(|(known, _)| *known == status);
-    found.map_or("created", |(_, word)| word)
+    STATUSES.into_iter().find(|status| status.as_str() == word)
 }
 
 /// Rows of a batch that are not only about an order.
@@ -321,7 +315,7 @@ impl Builder {
             .append_option(order.map(|order| order.order_id));
         self.shop.append_option(order.map(|order| order.shop));
         let status = order.and_then(|order| order.status);
-        self.status.append_option(status.map(status_word));
+        self.status.append_option(status.map(OrderStatus::as_str));
         self.currency
             .append_option(order.map(|order| order.currency.as_str().to_owned()));
         self.total

@@ -1,6 +1,6 @@
 //! Orders of a member.
 
-use actors::model::{MemberNo, Scope, UnitPrice};
+use actors::model::{MemberNo, Scope, UnitPrice, decimal};
 use axum::Json;
 use axum::extract::State;
 use cdp::profile::view::{OrderView, is_order_cursor, order_page};
@@ -168,34 +168,4 @@ pub fn word(value: &impl Serialize) -> String {
 
 fn price(price: UnitPrice) -> String {
     decimal(price.0, 6)
-}
-
-/// A fixed-point number without trailing zeros.
-fn decimal(value: i64, places: u32) -> String {
-    let unit = 10u64.pow(places);
-    let sign = if value < 0 { "-" } else { "" };
-    let magnitude = value.unsigned_abs();
-    let (whole, part) = (magnitude / unit, magnitude % unit);
-    let width = places as usize;
-    let text = format!("{sign}{whole}.{part:0width$}");
-    text.trim_end_matches('0').trim_end_matches('.').to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decimal;
-
-    #[test]
-    fn decimals_have_no_trailing_zeros() {
-        for (value, places, text) in [
-            (0, 3, "0"),
-            (1_000, 3, "1"),
-            (-1_500, 3, "-1.5"),
-            (12_345_600, 6, "12.3456"),
-            (100_000_000, 6, "100"),
-            (i64::MIN, 3, "-9223372036854775.808"),
-        ] {
-            assert_eq!(decimal(value, places), text);
-        }
-    }
 }

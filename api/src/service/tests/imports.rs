@@ -129,6 +129,8 @@ async fn files_do_not_outlast_an_erase_nor_rejected_rows_their_time() {
         let seen = (answer.status == 200, answer.code() == "rejects_gone");
         assert_eq!(seen, (there, !there), "{}", answer.text);
     }
+    // What the new day woke may still be writing.
+    running.service.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -25,7 +25,8 @@ struct Taken {
     position: Position,
     time: Time,
     name: Box<str>,
-    properties: Option<Box<str>>,
+    /// [`HistoryEvent::facts`].
+    facts: Option<Box<str>>,
     place: Option<Place>,
     brand: BrandId,
 }
@@ -37,7 +38,7 @@ impl Taken {
             position: event.raw,
             time: event.time,
             name: event.name.into(),
-            properties: event.properties.map(Into::into),
+            facts: event.facts().map(Into::into),
             place: event.place,
             brand: event.brand,
         }
@@ -49,7 +50,7 @@ impl Taken {
             position: self.position,
             time: self.time,
             name: &self.name,
-            properties: self.properties.as_deref(),
+            properties: self.facts.as_deref(),
             place: self.place,
             brand: self.brand,
         }
@@ -110,6 +111,7 @@ impl Keeper {
             let mut taken = Vec::with_capacity(CHUNK);
             // Broken off between two results only, so that a position says which events the engine has.
             let mut forgotten: Vec<IdentNo> = Vec::new();
+            let orders = heeded.asks_orders();
             let mut pick = |name: &str| heeded.heeds(name);
             let mut each = |event: &HistoryEvent<'_>| {
                 if !event.test {
@@ -122,7 +124,7 @@ impl Keeper {
             };
             let mut erased = |fragments: &[IdentNo]| forgotten.extend_from_slice(fragments);
             let tail = &inner.tail;
-            let next = tail.read(at, until, &mut pick, &mut each, &mut erased)?;
+            let next = tail.read(at, until, &mut pick, orders, &mut each, &mut erased)?;
             let mut applied = inner.applied.lock();
             let mut engine = inner.engine.lock();
             if engine.heeds_others(&heeded) {
