@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::DemoError;
 use super::client::{Client, api_key};
+use super::place::CITIES;
 
 /// Tags, and segments, of the demo.
 pub const DEMO_RULES: usize = 8;
@@ -28,7 +29,6 @@ const ATTRIBUTES: &[(&str, &str)] = &[
     ("newsletter", "bool"),
 ];
 
-const CITIES: &[&str] = &["上海", "北京", "广州", "成都", "杭州", "武汉"];
 const CATEGORIES: &[&str] = &["儿童奶", "酸奶", "鲜奶", "常温奶", "奶粉", "奶酪"];
 
 /// A tag: name, code, and values with their rules, the first that holds.
@@ -108,7 +108,7 @@ fn tag(number: usize) -> Value {
 fn segment(number: usize) -> Value {
     let (round, days) = (number / DEMO_RULES, 60 + number);
     let (city, category) = (
-        CITIES[round % CITIES.len()],
+        CITIES[round % CITIES.len()].name,
         CATEGORIES[round % CATEGORIES.len()],
     );
     let nth = round + 1;
