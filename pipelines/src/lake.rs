@@ -22,7 +22,8 @@ use parking_lot::{Condvar, Mutex};
 use query::lake::{Followed, Lake, LakeConfig, LakeError, LakeStats, Results};
 
 pub use past::Past;
-pub use source::{ResultEvents, lines_of, order_of};
+pub use source::ResultEvents;
+pub(crate) use source::{bare, lines_of};
 
 use crate::platform::StartError;
 

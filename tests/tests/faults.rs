@@ -150,12 +150,10 @@ fn row_7_an_fsync_that_fails_ends_the_process_and_loses_nothing_acknowledged() {
     let control = folder.path().join("control");
     for part in ["/raw/", "/results/", "/rows/"] {
         fs::write(&control, "").unwrap();
-        let options = Options::default()
-            .env("LD_PRELOAD", &library.display().to_string())
-            .env("SYNC_FAILS", &control.display().to_string());
+        let options = with_failing_syncs(&library, &control);
         let mut sandbox = Sandbox::start_with(options);
         let key = sandbox.source("load");
-        let mut load = Load::start(Plan::SMALL, &sandbox.base(), &key);
+        let load = Load::start(Plan::SMALL, &sandbox.base(), &key);
         load.wait_for_acked(200);
         fs::write(&control, part).unwrap();
         let status = sandbox.wait_for_end();
@@ -169,13 +167,25 @@ fn row_7_an_fsync_that_fails_ends_the_process_and_loses_nothing_acknowledged() {
             sandbox.kill9();
         }
         fs::write(&control, "").unwrap();
-        sandbox.boot();
-        load.finish();
-        load.check(&sandbox);
-        assert!(sandbox.stop().success());
-        let state = sandbox.digest(&["--state"]);
-        assert_eq!(sandbox.digest(&["--state", "--replay"]), state, "{part}");
+        goes_on(sandbox, load, part);
     }
+}
+
+/// Syncs of paths that contain what the file `control` says fail.
+fn with_failing_syncs(library: &Path, control: &Path) -> Options {
+    Options::default()
+        .env("LD_PRELOAD", &library.display().to_string())
+        .env("SYNC_FAILS", &control.display().to_string())
+}
+
+/// The load goes on where it was; nothing is lost or counted twice, and a replay comes to the same state.
+fn goes_on(mut sandbox: Sandbox, mut load: Load, part: &str) {
+    sandbox.boot();
+    load.finish();
+    load.check(&sandbox);
+    assert!(sandbox.stop().success());
+    let state = sandbox.digest(&["--state"]);
+    assert_eq!(sandbox.digest(&["--state", "--replay"]), state, "{part}");
 }
 
 #[test]
@@ -188,14 +198,12 @@ fn row_7_an_fsync_that_fails_elsewhere_is_survived() {
     let control = folder.path().join("control");
     for part in ["registry.db", "/identity/", "/lake/", "/search/", "/keys/"] {
         fs::write(&control, "").unwrap();
-        let options = Options::default()
-            .env("LD_PRELOAD", &library.display().to_string())
-            .env("SYNC_FAILS", &control.display().to_string())
+        let options = with_failing_syncs(&library, &control)
             .set("lake.flush_rows", "1000")
             .set("lake.flush_s", "1");
         let mut sandbox = Sandbox::start_with(options);
         let key = sandbox.source("load");
-        let mut load = Load::start(LIGHT, &sandbox.base(), &key);
+        let load = Load::start(LIGHT, &sandbox.base(), &key);
         fs::write(&control, part).unwrap();
         // What cannot be made durable is refused; what was acknowledged is there afterwards.
         let body = json!({"name": "during", "kind": "http"});
@@ -207,12 +215,7 @@ fn row_7_an_fsync_that_fails_elsewhere_is_survived() {
             sandbox.kill9();
         }
         fs::write(&control, "").unwrap();
-        sandbox.boot();
-        load.finish();
-        load.check(&sandbox);
-        assert!(sandbox.stop().success());
-        let state = sandbox.digest(&["--state"]);
-        assert_eq!(sandbox.digest(&["--state", "--replay"]), state, "{part}");
+        goes_on(sandbox, load, part);
     }
 }
 

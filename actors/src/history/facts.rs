@@ -73,10 +73,7 @@ impl HistoryOrder<'_> {
                 money(*amount),
             ));
         }
-        write(format_args!(
-            "{}",
-            if lines.is_empty() { "}" } else { "]}" }
-        ));
+        out.push_str(if lines.is_empty() { "}" } else { "]}" });
     }
 }
 

@@ -111,13 +111,8 @@ impl fmt::Display for Money {
         write!(f, "{sign}{}.{:0width$}", minor / unit, minor % unit)
     }
 }
+
 /// A fixed-point number without trailing zeros: `decimal(-1_500, 3)` is `-1.5`.
-///
-/// ```
-/// assert_eq!(actors::model::decimal(12_345_600, 6), "12.3456");
-/// assert_eq!(actors::model::decimal(i64::MIN, 3), "-9223372036854775.808");
-/// assert_eq!(actors::model::decimal(0, 3), "0");
-/// ```
 pub fn decimal(value: i64, places: u32) -> String {
     let unit = 10u64.pow(places);
     let sign = if value < 0 { "-" } else { "" };
@@ -126,4 +121,23 @@ pub fn decimal(value: i64, places: u32) -> String {
     let width = places as usize;
     let text = format!("{sign}{whole}.{part:0width$}");
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn decimals_have_no_trailing_zeros() {
+        for (value, places, text) in [
+            (0, 3, "0"),
+            (1_000, 3, "1"),
+            (-1_500, 3, "-1.5"),
+            (12_345_600, 6, "12.3456"),
+            (100_000_000, 6, "100"),
+            (i64::MIN, 3, "-9223372036854775.808"),
+        ] {
+            assert_eq!(decimal(value, places), text);
+        }
+    }
 }

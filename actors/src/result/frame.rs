@@ -206,19 +206,6 @@ impl Decoded {
         Ok(records)
     }
 
-    /// All records of one schema, opened, in order.
-    pub fn records_of(&self, schema: u16, sealer: &dyn Sealer) -> Result<Vec<Record>, FrameError> {
-        let mut records = Vec::new();
-        let mut start = 0;
-        for (index, outgoing) in self.refs.iter().enumerate() {
-            if outgoing.schema == schema {
-                records.push(self.record(index, outgoing, start, sealer)?);
-            }
-            start += outgoing.bytes();
-        }
-        Ok(records)
-    }
-
     /// All outgoing records in order, sealed as they are: for readers who want few of them, or look before they open.
     pub fn sealed(&self) -> impl Iterator<Item = SealedRecord<'_>> {
         let mut start = 0;

@@ -16,6 +16,7 @@ use actors::model::{Offset, PartitionId, Position, SegmentId, TagId, Time, Token
 use actors::raw::CONTROL;
 use actors::runtime::worker::stand_back;
 use actors::store::Snapshot;
+use cdp::audience::Heeded;
 use cdp::definition::AttributeSchema;
 use cdp::tag::quantile::Cuts;
 use parking_lot::RwLockWriteGuard;
@@ -56,6 +57,8 @@ pub(super) struct Keeper {
     changes: tokio::sync::broadcast::Receiver<actors::registry::ResourceChanged>,
     /// Versions that were told to the registry as serving.
     served: BTreeSet<(Built, u32)>,
+    /// Which events the engine wants; kept, because it knows of names what would have to be asked of every measure.
+    heeded: Heeded,
     /// Cuts of tags by quantiles that the registry has.
     cuts: BTreeMap<TagId, Cuts>,
     /// When tags on a schedule were computed last.
@@ -74,6 +77,7 @@ pub(super) struct Keeper {
 /// stood.
 pub(super) fn run(inner: Arc<Inner>) {
     stand_back();
+    let heeded = inner.engine.lock().heeded();
     let mut keeper = Keeper {
         schema: Arc::default(),
         outbox: Outbox::default(),
@@ -82,6 +86,7 @@ pub(super) fn run(inner: Arc<Inner>) {
         book_read: Instant::now(),
         changes: inner.platform.registry().resource_changes(),
         served: BTreeSet::new(),
+        heeded,
         cuts: BTreeMap::new(),
         runs: Runs::open(&inner.platform.layout().tag_runs()),
         running: BTreeMap::new(),
@@ -146,6 +151,7 @@ impl Keeper {
         self.schema = Arc::new(schema_of(&snapshot)?);
         self.read_book()?;
         *inner.engine.lock() = inner.fresh();
+        self.heeded = inner.engine.lock().heeded();
         let (tags, owners) = {
             let book = inner.book.lock();
             (book.tags.clone(), book.owners())

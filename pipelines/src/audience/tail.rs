@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use actors::history::{Each, History, HistoryError, HistoryEvent, Scanned, Wanted};
 use actors::machine::{Personal, RecordAt};
-use actors::model::{IdentNo, Offset, Position, Unit};
+use actors::model::{IdentNo, Offset, Unit};
 use actors::result::FrameError;
 use actors::runtime::feed::{FeedError, RESULTS};
 use actors::runtime::runner::Shared;
-use cdp::routed::{self, Erased, EventBody, EventHead, schema};
+use cdp::routed::{self, Erased, EventBodyRef, EventHead, schema};
 
-use crate::lake::{lines_of, order_of};
+use crate::lake::{bare, lines_of};
 
 /// Reads committed events from the result log.
 #[derive(Clone)]
@@ -34,9 +34,9 @@ impl Tail {
     }
 
     /// Shows all events of results from `from` up to `until`, in the order in which identity decided them, until `each`
-    /// breaks off. A result is shown to its end even so: answered is from where to go on, behind that result. Events that `pick` does not
-    /// want by their name are not opened; `orders`: whether order facts are wanted. `erased` hears of fragments
-    /// whose person was forgotten; no event of theirs comes later.
+    /// breaks off. A result is shown to its end even so: answered is from where to go on, behind that result. Events that
+    /// `pick` does not want by their name are not opened; `orders`: whether order facts are wanted. `erased` hears of
+    /// fragments whose person was forgotten; no event of theirs comes later.
     pub fn read(
         &self,
         from: Offset,
@@ -53,7 +53,6 @@ impl Tail {
             if frame.header.unit == Unit::IDENTITY {
                 let mut forgotten_here: Vec<IdentNo> = Vec::new();
                 for record in frame.sealed() {
-                    let opened = || record.open(&*self.shared.sealer).map_err(FrameError::from);
                     match record.schema {
                         schema::EVENT => {
                             // One that does not read, the member unit parks; it counts for nobody.
@@ -62,22 +61,25 @@ impl Tail {
                             else {
                                 continue;
                             };
-                            let personal = opened()?;
-                            let body: Option<EventBody> = match &personal {
+                            let at = RecordAt {
+                                position: frame.at,
+                                index: record.index,
+                            };
+                            let told = head.order.as_ref().filter(|_| orders);
+                            let lines = told.map(lines_of).unwrap_or_default();
+                            let bare = bare(&head, at, &lines);
+                            let sealer = &*self.shared.sealer;
+                            let personal = record.open(sealer).map_err(FrameError::from)?;
+                            let body: Option<EventBodyRef<'_>> = match &personal {
                                 Personal::Open(bytes) => routed::decode(bytes),
                                 Personal::None | Personal::Erased => None,
                             };
-                            let index = record.index;
-                            let at = RecordAt {
-                                position: frame.at,
-                                index,
-                            };
-                            let part = head.order.as_ref().filter(|_| orders);
-                            let lines = part.map(lines_of).unwrap_or_default();
-                            let order = part.map(|part| order_of(part, &lines));
                             let event = HistoryEvent {
-                                order,
-                                ..lent(&head, body.as_ref(), at)
+                                erased: body.is_none(),
+                                properties: body.as_ref().and_then(|body| body.properties),
+                                place: body.as_ref().and_then(|body| body.place),
+                                order: bare.order.filter(|_| orders),
+                                ..bare
                             };
                             if each(&event).is_break() {
                                 flow = ControlFlow::Break(());
@@ -147,35 +149,5 @@ impl History for Tail {
         );
         read.map_err(|error| HistoryError::Io(error.to_string()))?;
         Ok(seen)
-    }
-}
-
-fn lent<'a>(head: &'a EventHead, body: Option<&'a EventBody>, at: RecordAt) -> HistoryEvent<'a> {
-    HistoryEvent {
-        fragment: head.fragment,
-        at: RecordAt {
-            position: Position {
-                partition: RESULTS,
-                ..at.position
-            },
-            ..at
-        },
-        raw: head.raw,
-        time: head.time,
-        received: head.received,
-        kind: head.kind,
-        name: &head.name,
-        source: head.source,
-        brand: head.brand,
-        test: head.test,
-        erased: body.is_none(),
-        order_only: head.order_only,
-        message_id: None,
-        identifiers: &[],
-        properties: body.and_then(|body| body.properties.as_ref().map(|json| json.as_str())),
-        traits: None,
-        context: None,
-        place: body.and_then(|body| body.place),
-        order: None,
     }
 }

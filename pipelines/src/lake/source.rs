@@ -124,31 +124,28 @@ impl ResultEvents {
 }
 
 /// The lines that an event tells of an order, as history keeps them: JSON of a list, or nothing.
-pub fn lines_of(part: &OrderPart) -> String {
+pub(crate) fn lines_of(part: &OrderPart) -> String {
     match part.change.lines.is_empty() {
         true => String::new(),
         false => serde_json::to_string(&part.change.lines).expect("lines are plain data"),
     }
 }
 
-/// What an event tells of an order, with its [`lines_of`].
-pub fn order_of<'a>(part: &'a OrderPart, lines: &'a str) -> HistoryOrder<'a> {
-    let change = &part.change;
-    HistoryOrder::new(
-        part.order,
-        part.holder,
-        &change.order_id,
-        &change.shop,
-        change.status,
-        change.currency,
-        change.total,
-        lines,
-    )
-}
-
-/// An event without its personal part.
-fn bare<'a>(head: &'a EventHead, at: RecordAt, lines: &'a str) -> HistoryEvent<'a> {
-    let order = head.order.as_ref().map(|part| order_of(part, lines));
+/// An event without its personal part; `lines`: its [`lines_of`].
+pub(crate) fn bare<'a>(head: &'a EventHead, at: RecordAt, lines: &'a str) -> HistoryEvent<'a> {
+    let order = head.order.as_ref().map(|part| {
+        let change = &part.change;
+        HistoryOrder::new(
+            part.order,
+            part.holder,
+            &change.order_id,
+            &change.shop,
+            change.status,
+            change.currency,
+            change.total,
+            lines,
+        )
+    });
     HistoryEvent {
         fragment: head.fragment,
         at,

@@ -104,9 +104,11 @@ impl Keeper {
     }
 
     pub(super) fn take_events(&mut self, from: Offset, until: Offset) -> Result<(), AudienceError> {
-        let inner = &self.inner;
+        let Keeper { inner, heeded, .. } = self;
         let mut at = from;
-        let mut heeded = inner.engine.lock().heeded();
+        if inner.engine.lock().heeds_others(heeded) {
+            *heeded = inner.engine.lock().heeded();
+        }
         while at < until {
             let mut taken = Vec::with_capacity(CHUNK);
             // Broken off between two results only, so that a position says which events the engine has.
@@ -127,9 +129,9 @@ impl Keeper {
             let next = tail.read(at, until, &mut pick, orders, &mut each, &mut erased)?;
             let mut applied = inner.applied.lock();
             let mut engine = inner.engine.lock();
-            if engine.heeds_others(&heeded) {
+            if engine.heeds_others(heeded) {
                 // A measure was begun meanwhile, from where these events begin.
-                heeded = engine.heeded();
+                *heeded = engine.heeded();
                 continue;
             }
             give(&mut engine, &mut taken);
