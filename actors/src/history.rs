@@ -16,7 +16,7 @@ use crate::model::{
     Position, Retry, SourceId, Time,
 };
 
-pub use facts::ORDER;
+pub use facts::{ORDER, OrderFacts};
 pub use memory::{MemoryHistory, OwnedEvent, OwnedOrder};
 
 /// An event of the past, lent for the time of one call. Columns that were not asked for ([`Columns`]) are `None` or empty.

@@ -35,7 +35,8 @@ mod store;
 mod view;
 
 pub use engine::{
-    Change, Counted, Distribution, Engine, Heeded, ListFigures, Memory, NotReady, Previewed, Unseen,
+    Change, Counted, Distribution, Engine, Heeded, ListFigures, Memory, NotReady, OrderTold,
+    Previewed, Unseen,
 };
 pub use live::{Retag, Transition};
 pub use series::Series;

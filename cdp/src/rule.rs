@@ -114,7 +114,7 @@ pub use evaluate::{Facts, evaluate, next_change};
 pub use explain::{EventFound, Events, Explanation, Labels, Phrase, Thing, explain};
 pub use measure::{Extractor, Filter, Hit, Matcher, Measure};
 pub use names::{Known, Names};
-pub use plan::{Leaf, Near, Node, Plan, Read, Share};
+pub use plan::{LAST_SCAN, Leaf, Near, Node, Plan, Read, Share, point_of};
 pub use sequence::{Chain, Sequence};
 pub use window::{Span, Window};
 

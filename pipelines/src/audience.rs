@@ -14,6 +14,7 @@ mod error;
 mod keep;
 pub mod lists;
 mod load;
+mod orders;
 pub mod person;
 mod runs;
 mod tags;
@@ -31,14 +32,14 @@ use actors::history::{History, HistoryError};
 use actors::model::{BrandSet, IdentNo, MemberNo, Offset, Scope, SegmentId, TagId, Time, Token};
 use actors::registry::ResourceKind;
 use actors::runtime::node::Lagging;
-use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady, Unseen};
+use cdp::audience::{Distribution, Engine, ListFigures, Memory, NotReady, Series, Unseen};
 use cdp::rule::{Leaf, Measure, Plan};
 use jiff::tz::TimeZone;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use tokio::sync::watch;
 
 pub use backfill::BackfillState;
-use backfill::Backfills;
+use backfill::{Backfills, Filled};
 use book::{Book, Kept, Labels, SEGMENT, TAG};
 use changes::Changes;
 pub use error::AudienceError;
@@ -649,6 +650,10 @@ impl Inner {
         if measures.is_empty() {
             return;
         }
+        if measures.iter().any(|measure| measure.is_of_orders()) {
+            // What is written from now on is noted; what was before is in any snapshot of later.
+            self.changes.note_each_order();
+        }
         let backfill = {
             let applied = self.applied.lock();
             let mut engine = self.engine.lock();
@@ -670,7 +675,9 @@ impl Inner {
 
     fn backfill(&self, backfill: &backfill::Backfill) {
         actors::runtime::worker::stand_back();
-        match backfill.read(&*self.history, &self.zone) {
+        let rows = || Ok(self.platform.snapshot()?);
+        let read = backfill.read(&*self.history, &rows, &self.zone);
+        match read.and_then(|read| self.up_to(backfill, read)) {
             Ok(Some(series)) => {
                 let mut engine = self.engine.lock();
                 series
@@ -680,13 +687,36 @@ impl Inner {
             Ok(None) if self.stop.load(Ordering::Acquire) => {}
             Ok(None) => self.give_up(backfill.measures()),
             Err(error) => {
-                tracing::error!(%error, "history could not be read for a rule");
+                tracing::error!(%error, "the past could not be read for a rule");
                 metrics::counter!("tributary_audience_failures").increment(1);
+                // Whoever asks again begins from where events stand then.
+                let mut engine = self.engine.lock();
+                for measure in backfill.measures() {
+                    engine.measure_give_up(measure.key());
+                }
             }
         }
         self.backfills.end(backfill);
         self.settled.store(false, Ordering::Relaxed);
         self.changes.wake();
+    }
+
+    /// Waits until what came since has been taken in up to where rows were read.
+    fn up_to(
+        &self,
+        backfill: &backfill::Backfill,
+        read: Option<Filled>,
+    ) -> Result<Option<Vec<Series>>, AudienceError> {
+        /// How often to look.
+        const LOOK: Duration = Duration::from_millis(10);
+        let Some(read) = read else { return Ok(None) };
+        while self.applied.lock().0 < read.position {
+            if self.stop.load(Ordering::Acquire) || backfill.is_cancelled() {
+                return Ok(None);
+            }
+            std::thread::park_timeout(LOOK);
+        }
+        Ok(Some(read.series))
     }
 
     /// Somebody broke off reading history: what waits for it is told so, durably. A preview that asks again begins again.

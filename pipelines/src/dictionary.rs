@@ -8,12 +8,10 @@ use std::sync::Arc;
 
 use actors::model::{BrandId, BrandSet, FieldClass, Scope};
 use actors::registry::{Item, Reference, Registry, RegistryError, ResourceKind};
-use cdp::definition::AttributeSchema;
-use cdp::rule::{Known, Names, Plan, Read, Rule, RuleError};
+use cdp::definition::{AttributeSchema, Basic};
+use cdp::rule::{Known, LAST_SCAN, Names, Plan, Read, Rule, RuleError};
 use cdp::tag::TagDefinition;
 use serde_json::Value;
-
-use crate::audience::person::places;
 
 pub use crate::audience::book::{LIST, SEGMENT, TAG};
 
@@ -183,7 +181,8 @@ impl Names for RuleNames {
     }
 
     fn place(&self, of: &str) -> bool {
-        self.stored || places().contains(&of)
+        let is_object = |known| matches!(known, Known::Typed(kind) if kind.basic == Basic::Object && !kind.list);
+        self.stored || of == LAST_SCAN || is_object(self.attribute(of))
     }
 
     fn attribute_names(&self) -> Vec<&str> {
@@ -199,6 +198,8 @@ impl Names for RuleNames {
     }
 
     fn place_names(&self) -> Vec<&str> {
-        places().to_vec()
+        let attributes = self.attribute_names().into_iter();
+        let places = attributes.filter(|name| self.place(name));
+        places.chain([LAST_SCAN]).collect()
     }
 }

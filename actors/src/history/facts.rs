@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{HistoryEvent, HistoryOrder};
-use crate::model::{Money, OrderLine, decimal};
+use crate::model::{Currency, Money, OrderLine, OrderStatus, decimal};
 
 /// Under this name rules find what an event says of an order: `order.total`, `order.status`, `order.lines.sku`. It takes the
 /// place of a property of that name.
@@ -31,7 +31,32 @@ impl<'a> HistoryEvent<'a> {
     }
 }
 
-impl HistoryOrder<'_> {
+/// What rules see of an order: the members of the object under [`ORDER`].
+#[derive(Debug, Clone, Copy)]
+pub struct OrderFacts<'a> {
+    /// The order's id, unique within `shop`.
+    pub order_id: &'a str,
+    /// Where the id is unique.
+    pub shop: &'a str,
+    /// Currency of all amounts.
+    pub currency: Currency,
+    /// Status, if known.
+    pub status: Option<OrderStatus>,
+    /// Total in the smallest unit, if known.
+    pub total: Option<i64>,
+    /// Lines.
+    pub lines: &'a [OrderLine],
+}
+
+impl OrderFacts<'_> {
+    /// The text of a JSON object with these facts under [`ORDER`], amounts in main units.
+    pub fn to_json(&self) -> String {
+        let mut text = format!("{{\"{ORDER}\":");
+        self.write(&mut text);
+        text.push('}');
+        text
+    }
+
     fn write(&self, out: &mut String) {
         let money = |minor| Money {
             minor,
@@ -52,8 +77,7 @@ impl HistoryOrder<'_> {
         if let Some(total) = self.total {
             write(format_args!(r#","total":{}"#, money(total)));
         }
-        let lines = self.lines().unwrap_or_default();
-        for (at, line) in lines.iter().enumerate() {
+        for (at, line) in self.lines.iter().enumerate() {
             let OrderLine {
                 line_id,
                 sku,
@@ -73,7 +97,21 @@ impl HistoryOrder<'_> {
                 money(*amount),
             ));
         }
-        out.push_str(if lines.is_empty() { "}" } else { "]}" });
+        out.push_str(if self.lines.is_empty() { "}" } else { "]}" });
+    }
+}
+
+impl HistoryOrder<'_> {
+    fn write(&self, out: &mut String) {
+        let facts = OrderFacts {
+            order_id: self.order_id,
+            shop: self.shop,
+            currency: self.currency,
+            status: self.status,
+            total: self.total,
+            lines: &self.lines().unwrap_or_default(),
+        };
+        facts.write(out);
     }
 }
 

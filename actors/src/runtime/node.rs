@@ -26,7 +26,9 @@ use crate::seal::{SealError, Sealer};
 /// How often workers get a tick, timers are looked at and heartbeats are checked.
 const TICK: Duration = Duration::from_millis(100);
 /// Memory of machines goes to disk this often: bounds what a restart must absorb.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(60);
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
+/// And for the first time so long after the start, when there may be no checkpoint at all or an old one.
+const CHECKPOINT_FIRST: Duration = Duration::from_secs(5);
 /// A worker that shows no sign for so long is reported as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// Rebuilds of one worker within [`REBUILD_WINDOW`] after which it stays down.
@@ -431,7 +433,7 @@ impl Supervisor {
     fn run(mut self) {
         let (wall_start, mono_start) = (self.clock.now(), Instant::now());
         let mut drift = 0;
-        let mut checkpointed = Instant::now();
+        let mut checkpoint_due = mono_start + CHECKPOINT_FIRST;
         while !self.stopping.load(Ordering::Acquire) {
             std::thread::park_timeout(TICK);
             for place in self.workers.clone() {
@@ -457,8 +459,8 @@ impl Supervisor {
             if !self.clock_held.load(Ordering::Acquire) {
                 self.fire_timers();
             }
-            if checkpointed.elapsed() >= CHECKPOINT_EVERY {
-                checkpointed = Instant::now();
+            if Instant::now() >= checkpoint_due {
+                checkpoint_due = Instant::now() + CHECKPOINT_EVERY;
                 for place in &self.workers {
                     place.pulse.ask(Ask::Checkpoint);
                 }

@@ -146,6 +146,8 @@ pub struct Runner {
     batch_records_max: usize,
     watch: Option<Watch>,
     retry_parked: Option<Option<u64>>,
+    /// Memory is to go to disk: nothing is decided until it can.
+    checkpoint_wanted: bool,
 }
 
 impl Runner {
@@ -175,6 +177,7 @@ impl Runner {
             batch_records_max: BATCH_RECORDS_MAX,
             watch: None,
             retry_parked: None,
+            checkpoint_wanted: false,
         }
     }
 
@@ -230,6 +233,22 @@ impl Runner {
         self.appended.is_none() && self.queue.is_empty()
     }
 
+    /// Has the machine's memory written to disk as soon as no batch is in between: at once, or when the one on its way is
+    /// durable. Until then nothing more is decided, because under load there is always a next batch.
+    pub fn want_checkpoint(&mut self) {
+        self.checkpoint_wanted = self.core.machine().checkpointed().is_some();
+    }
+
+    fn checkpoint_if_wanted(&mut self) {
+        if !self.checkpoint_wanted || !self.settled() {
+            return;
+        }
+        self.checkpoint_wanted = false;
+        if let Some(Err(error)) = self.checkpoint() {
+            tracing::error!(unit = %self.core.unit(), error, "checkpoint failed");
+        }
+    }
+
     /// Writes the machine's memory to disk when no batch is in between. Answers the position it stands at.
     pub fn checkpoint(&mut self) -> Option<Result<Offset, String>> {
         if !self.settled() {
@@ -258,7 +277,8 @@ impl Runner {
     pub fn turn(&mut self, now: Time, decide: bool) -> Result<Turn, RunError> {
         let mut moved = self.take_commit()?;
         self.evict();
-        if decide && self.queue.is_empty() {
+        self.checkpoint_if_wanted();
+        if decide && self.queue.is_empty() && !self.checkpoint_wanted {
             moved |= self.decide(now)?;
         }
         if self.appended.is_none()

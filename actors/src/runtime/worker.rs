@@ -299,7 +299,11 @@ impl Handler<Ask> for Worker {
                 self.draining = true;
                 self.drained = Some(answer);
             }
-            Ask::Checkpoint => self.checkpoint(),
+            Ask::Checkpoint => {
+                for slot in &mut self.units {
+                    slot.runner.want_checkpoint();
+                }
+            }
             Ask::RetryParked(unit, key) => {
                 for slot in &mut self.units {
                     if slot.runner.unit() == unit {

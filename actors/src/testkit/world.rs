@@ -140,6 +140,27 @@ impl World {
         panic!("the world does not come to rest");
     }
 
+    /// Sends everything that the client has, durably.
+    pub fn deliver(&mut self) {
+        while !self.client.waiting.is_empty() || self.raw.waiting() > 0 {
+            self.client_sends();
+            self.raw.sync();
+            self.client_hears();
+        }
+    }
+
+    /// The first unit decides one record; what it decided before becomes durable.
+    pub fn decide_one(&mut self) {
+        self.runners[0].batch_records_max(1);
+        self.turn(0);
+        self.results.sync();
+    }
+
+    /// Memory of units is to go to disk.
+    pub fn want_checkpoints(&mut self) {
+        self.runners.iter_mut().for_each(Runner::want_checkpoint);
+    }
+
     /// The store.
     pub fn store(&self) -> &SimStore {
         &self.store
@@ -206,6 +227,7 @@ impl World {
                 self.store.apply();
             }
             6 if self.random.chance(20) => self.store.persist(),
+            6 if self.random.chance(10) => self.want_checkpoints(),
             _ => {
                 let index = self.random.below(self.runners.len() as u64) as usize;
                 let records = 1 + self.random.below(20) as usize;

@@ -146,6 +146,7 @@ impl What {
     pub fn attribute(&self) -> Option<&str> {
         match self {
             What::Some { path, .. } | What::Path(path) => Some(path.root()),
+            What::Near(near) => near.attribute(),
             _ => None,
         }
     }

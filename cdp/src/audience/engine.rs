@@ -23,7 +23,7 @@ use super::store::Store;
 use super::view::{Differences, View};
 use crate::identity::row::MemberState;
 use crate::profile::Value;
-use crate::rule::{Extractor, Measure, Plan};
+use crate::rule::{Extractor, LAST_SCAN, Measure, Plan};
 
 /// Something that happened to what the engine knows, in the order of the log.
 #[derive(Debug, Clone)]
@@ -62,6 +62,15 @@ pub enum Change<'a> {
         place: Option<Place>,
         /// Whose it is.
         brand: BrandId,
+    },
+    /// An order as it stands now.
+    Order {
+        /// The fragment that holds it.
+        holder: IdentNo,
+        /// Its number.
+        order: IdentNo,
+        /// `None`: that fragment does not hold it any more, or it does not count.
+        told: Option<OrderTold<'a>>,
     },
     /// What somebody sees of a member who may see some brands only: see [`Engine::view_begin`].
     Seen {
@@ -113,6 +122,17 @@ pub enum Change<'a> {
         /// The fragment.
         fragment: IdentNo,
     },
+}
+
+/// What rules see of an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OrderTold<'a> {
+    /// When it was placed.
+    pub time: Time,
+    /// [`crate::profile::Order::facts`].
+    pub facts: &'a str,
+    /// Whose it is.
+    pub brand: BrandId,
 }
 
 /// The audience: see [`crate::audience`].
@@ -189,9 +209,6 @@ impl Heeded {
         heeds
     }
 }
-
-/// The place that scans tell.
-const LAST_SCAN: &str = "last_scan";
 
 /// The name of events that tell [`LAST_SCAN`].
 const SCAN: &str = "scan";
@@ -324,6 +341,11 @@ impl Engine {
                     self.segments.mark(&Input::List(list.into()), member.0);
                 }
             }
+            Change::Order {
+                holder,
+                order,
+                told,
+            } => self.apply_order(holder, order, told),
             Change::Forget { fragment } => self.forget(fragment),
             Change::Seen {
                 brands,
@@ -436,6 +458,47 @@ impl Engine {
         }
     }
 
+    fn apply_order(&mut self, holder: IdentNo, order: IdentNo, told: Option<OrderTold<'_>>) {
+        for series in self.begun.values_mut() {
+            series.put_order(holder, order, told.as_ref());
+        }
+        let mut touched = Vec::new();
+        for (number, series) in self.store.series.iter_mut().enumerate() {
+            if series.put_order(holder, order, told.as_ref()) {
+                touched.extend_from_slice(&self.by_series[number]);
+            }
+        }
+        if !touched.is_empty()
+            && let Some(member) = self.store.people.member_of(holder)
+        {
+            self.touch(&touched, member);
+        }
+    }
+
+    /// Whether somebody asks about orders as they stand: [`Change::Order`] is to be told.
+    pub fn asks_orders(&self) -> bool {
+        let mut series = self.store.series.iter().chain(self.begun.values());
+        series.any(|series| series.measure().is_of_orders())
+    }
+
+    /// Orders that it knows to be held by a fragment.
+    pub fn orders_of(&self, holder: IdentNo) -> BTreeSet<IdentNo> {
+        let mut orders = BTreeSet::new();
+        for series in self.store.series.iter().chain(self.begun.values()) {
+            series.orders_of(holder, &mut orders);
+        }
+        orders
+    }
+
+    /// Fragments that hold orders, as far as it knows.
+    pub fn order_holders(&self) -> BTreeSet<IdentNo> {
+        let mut holders = BTreeSet::new();
+        for series in self.store.series.iter().chain(self.begun.values()) {
+            series.order_holders(&mut holders);
+        }
+        holders
+    }
+
     fn about_of(&self, name: &str) -> About {
         let series = self.store.series.iter().enumerate();
         About {
@@ -522,7 +585,8 @@ impl Engine {
     /// point meanwhile. Nothing happens if the measure is known.
     pub fn measure_begin(&mut self, measure: Arc<Measure>) {
         if self.store.measure(measure.key()).is_none() && !self.begun.contains_key(measure.key()) {
-            let series = self.measure_builder(measure);
+            let mut series = self.measure_builder(measure);
+            series.note_orders();
             self.begun.insert(series.measure().key().into(), series);
             self.listen_anew();
         }
@@ -541,7 +605,8 @@ impl Engine {
     }
 
     /// Takes a measure's history, and joins what came since [`Engine::measure_begin`]. From here on it is complete and kept
-    /// up to date.
+    /// up to date. A history of orders has to be as old as that beginning at most, or be older than the first
+    /// [`Change::Order`].
     pub fn measure_install(&mut self, mut history: Series) {
         let key: Box<str> = history.measure().key().into();
         if self.store.measure(&key).is_some() {

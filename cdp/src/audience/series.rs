@@ -2,6 +2,7 @@
 //!
 //! An event is a handful of bytes: distances in time, and numbers as they are; other values are codes.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use actors::model::{IdentNo, Position, Time};
@@ -10,6 +11,7 @@ use smallvec::SmallVec;
 use super::blobs::{Blobs, push_varint, take_varint, unzigzag, zigzag};
 use super::column::{read, stored};
 use super::dict::Dict;
+use super::engine::OrderTold;
 use crate::profile::Value;
 use crate::rule::Span;
 use crate::rule::measure::{Extractor, Hit, Measure};
@@ -23,8 +25,12 @@ pub struct Series {
     pub(crate) extractor: Extractor,
     rows: Blobs,
     values: Dict,
-    /// The measure takes a value, so that the order of events of one instant matters.
+    /// The measure takes a value, so that the order of events of one instant matters; or it is of orders, which are told
+    /// apart by their numbers.
     valued: bool,
+    /// Orders that were told, with who holds them or held them: what history says of them is out of date. `None`: it is not
+    /// waiting for history.
+    told: Option<HashSet<(IdentNo, IdentNo)>>,
 }
 
 /// What lies in a window.
@@ -58,12 +64,14 @@ type Entry = (i64, u64, u64);
 impl Series {
     /// A measure without events.
     pub fn new(extractor: Extractor) -> Series {
-        let valued = extractor.measure().field.is_some();
+        let measure = extractor.measure();
+        let valued = measure.field.is_some() || measure.is_of_orders();
         Series {
             extractor,
             rows: Blobs::default(),
             values: Dict::default(),
             valued,
+            told: None,
         }
     }
 
@@ -74,12 +82,87 @@ impl Series {
 
     /// Adds an event of a fragment. Each event once; in any order.
     pub fn push(&mut self, fragment: IdentNo, at: Position, hit: &Hit) {
-        let packed = match &hit.value {
+        let packed = self.pack(hit);
+        self.insert(fragment, (hit.time.0, arrival(at), packed));
+    }
+
+    /// Takes over how an order stands now, if the measure is of orders; answers whether that changes something.
+    pub fn put_order(
+        &mut self,
+        holder: IdentNo,
+        order: IdentNo,
+        told: Option<&OrderTold<'_>>,
+    ) -> bool {
+        if !self.measure().is_of_orders() {
+            return false;
+        }
+        if let Some(orders) = &mut self.told {
+            orders.insert((holder, order));
+        }
+        let told = told.filter(|told| self.measure().sees(told.brand));
+        let hit = told.and_then(|told| self.extractor.of_order(told.time, told.facts));
+        let mut entries = self.entries(self.rows.get(holder.0));
+        let known = entries.iter().position(|it| it.1 == u64::from(order.0));
+        let before = known.map(|at| self.hit(&entries[at]));
+        if before == hit {
+            return false;
+        }
+        if let Some(at) = known {
+            self.release(entries.remove(at));
+            let row = self.encode(&entries);
+            self.rows.set(holder.0, &row);
+        }
+        if let Some(hit) = hit {
+            let packed = self.pack(&hit);
+            self.insert(holder, (hit.time.0, order.0.into(), packed));
+        }
+        true
+    }
+
+    /// From now on it notes which orders are told: history comes later.
+    pub(crate) fn note_orders(&mut self) {
+        self.told = self.measure().is_of_orders().then(HashSet::new);
+    }
+
+    /// Adds the orders that a fragment holds.
+    pub(crate) fn orders_of(&self, holder: IdentNo, orders: &mut BTreeSet<IdentNo>) {
+        if self.measure().is_of_orders() {
+            let entries = self.entries(self.rows.get(holder.0)).into_iter();
+            orders.extend(entries.map(|(_, order, _)| IdentNo(order as u32)));
+        }
+    }
+
+    /// Adds the fragments that hold orders.
+    pub(crate) fn order_holders(&self, holders: &mut BTreeSet<IdentNo>) {
+        if self.measure().is_of_orders() {
+            self.rows.each(|holder, _| {
+                holders.insert(IdentNo(holder));
+            });
+        }
+    }
+
+    fn pack(&mut self, hit: &Hit) -> u64 {
+        match &hit.value {
             None => 0,
             Some(Value::Int(number)) if number.abs() < PLAIN_MAX => zigzag(*number) << 2 | 1,
             Some(value) => u64::from(self.values.acquire(&stored(value))) << 2 | 2,
+        }
+    }
+
+    fn hit(&self, entry: &Entry) -> Hit {
+        let value = match entry.2 & 3 {
+            0 => None,
+            1 => Some(Value::Int(unzigzag(entry.2 >> 2))),
+            _ => read(self.values.get((entry.2 >> 2) as u32)),
         };
-        self.insert(fragment, (hit.time.0, arrival(at), packed));
+        let time = Time(entry.0);
+        Hit { time, value }
+    }
+
+    fn release(&mut self, (_, _, packed): Entry) {
+        if packed & 3 == 2 {
+            self.values.release((packed >> 2) as u32);
+        }
     }
 
     /// Adds an event of a fragment if the measure is about it.
@@ -114,14 +197,8 @@ impl Series {
 
     /// Adds the events of one fragment to a history; sort it with [`in_order`] when all fragments are in.
     pub(crate) fn collect(&self, fragment: IdentNo, into: &mut Vec<(u64, Hit)>) {
-        for (time, arrival, packed) in self.entries(self.rows.get(fragment.0)) {
-            let value = match packed & 3 {
-                0 => None,
-                1 => Some(Value::Int(unzigzag(packed >> 2))),
-                _ => read(self.values.get((packed >> 2) as u32)),
-            };
-            let time = Time(time);
-            into.push((arrival, Hit { time, value }));
+        for entry in self.entries(self.rows.get(fragment.0)) {
+            into.push((entry.1, self.hit(&entry)));
         }
     }
 
@@ -165,8 +242,12 @@ impl Series {
         }
     }
 
-    /// Takes over the events of another series of the same measure; each is in one of the two only.
+    /// Takes over the events of another series of the same measure; each is in one of the two only. Of an order what the
+    /// other one says counts.
     pub(crate) fn join(&mut self, other: &Series) {
+        for (holder, order) in other.told.iter().flatten() {
+            self.put_order(*holder, *order, None);
+        }
         other.rows.each(|fragment, bytes| {
             for (time, arrival, packed) in other.entries(bytes) {
                 let packed = match packed & 3 {
@@ -181,12 +262,13 @@ impl Series {
         });
     }
 
-    /// Forgets a fragment's events.
+    /// Forgets a fragment's events. Orders stand as their rows do, which an erase leaves.
     pub(crate) fn forget(&mut self, fragment: IdentNo) {
-        for (_, _, packed) in self.entries(self.rows.get(fragment.0)) {
-            if packed & 3 == 2 {
-                self.values.release((packed >> 2) as u32);
-            }
+        if self.measure().is_of_orders() {
+            return;
+        }
+        for entry in self.entries(self.rows.get(fragment.0)) {
+            self.release(entry);
         }
         self.rows.set(fragment.0, &[]);
     }

@@ -11,7 +11,7 @@ use super::days::Days;
 use super::listed::Listed;
 use super::people::People;
 use super::series::{Series, in_order};
-use crate::rule::Hit;
+use crate::rule::{Hit, point_of};
 
 /// What was told.
 #[derive(Debug)]
@@ -66,8 +66,15 @@ impl Store {
         in_order(hits, fragments)
     }
 
-    /// A place of a member: what was told, otherwise where the last event was.
+    /// A place of a member: what was told, otherwise where the last event was, otherwise what the attribute of that name says.
     pub fn place(&self, of: &str, member: MemberNo) -> Option<(f64, f64)> {
+        self.place_told(of, member).or_else(|| {
+            let value = self.attributes.get(of)?.get(member.0)?;
+            point_of(&value).map(|at| (at.lat, at.lon))
+        })
+    }
+
+    fn place_told(&self, of: &str, member: MemberNo) -> Option<(f64, f64)> {
         let places = self.places.get(of)?;
         if let Some((_, _, lat, lon)) = unpack(places.told.get(member.0)) {
             return Some((lat, lon));

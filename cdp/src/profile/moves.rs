@@ -85,6 +85,12 @@ impl Queue {
         }
     }
 
+    /// Data will come.
+    fn awaits(&self) -> bool {
+        let awaits = |step: &Step| matches!(step, Step::Expect { .. });
+        self.steps.iter().any(awaits)
+    }
+
     /// Nothing is open.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.early.is_empty()
@@ -121,6 +127,13 @@ pub(crate) fn giver(moved: Moved) -> IdentNo {
     }
 }
 
+/// Whether facts of a fragment are on their way to a member.
+pub fn is_awaited(rows: &dyn Rows, member: MemberNo, fragment: IdentNo) -> Result<bool, RowsError> {
+    let row = rows.get(row::MOVES, &row::front(member, fragment))?;
+    let queue = row.as_deref().map(Queue::decode).transpose()?;
+    Ok(queue.is_some_and(|queue| queue.awaits()))
+}
+
 /// Whether facts of the member are on their way to it.
 pub fn is_merging(rows: &dyn Rows, member: MemberNo) -> Result<bool, RowsError> {
     let mut merging = Ok(false);
@@ -129,12 +142,8 @@ pub fn is_merging(rows: &dyn Rows, member: MemberNo) -> Result<bool, RowsError> 
         &row::member_front(member),
         &mut |_, value| match Queue::decode(value) {
             Ok(queue) => {
-                let awaits = |step: &Step| matches!(step, Step::Expect { .. });
-                if queue.steps.iter().any(awaits) {
-                    merging = Ok(true);
-                    return false;
-                }
-                true
+                merging = Ok(queue.awaits());
+                !queue.awaits()
             }
             Err(error) => {
                 merging = Err(error);

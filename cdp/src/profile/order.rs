@@ -5,6 +5,7 @@
 //! life: created, paid, shipped, completed, refunded, cancelled). An order's time is that of its earliest line; without
 //! lines that of its earliest event. The total is what was told, otherwise the sum of lines.
 
+use actors::history::OrderFacts;
 use actors::machine::RowsError;
 use actors::model::{
     BrandId, Currency, OrderChange, OrderLine, OrderStatus, Position, SourceId, Time,
@@ -204,6 +205,20 @@ impl Order {
             }
         }
         self.sum_up();
+    }
+
+    /// What rules see of it: JSON text of an object, see [`OrderFacts`]. The total is that of the order whoever told it.
+    pub fn facts(&self) -> String {
+        let lines: Vec<OrderLine> = self.lines.iter().map(|it| it.line.clone()).collect();
+        let facts = OrderFacts {
+            order_id: &self.head.order_id,
+            shop: &self.head.shop,
+            currency: self.head.currency.1,
+            status: self.head.status.map(|(_, status)| status),
+            total: Some(self.head.total()),
+            lines: &lines,
+        };
+        facts.to_json()
     }
 
     fn sum_up(&mut self) {

@@ -192,6 +192,21 @@ pub enum EventNames {
     Names(Vec<Box<str>>),
     /// All that begin so.
     Prefix(Box<str>),
+    /// No events: orders as they stand, each once, at the time of the order. Written as [`EventNames::ORDERS`].
+    Orders,
+}
+
+impl EventNames {
+    /// The word for [`EventNames::Orders`]. What this word says of an order stands under [`actors::history::ORDER`].
+    pub const ORDERS: &str = "@order";
+
+    /// Names as written.
+    pub fn written(names: Vec<Box<str>>) -> EventNames {
+        match &*names {
+            [one] if **one == *EventNames::ORDERS => EventNames::Orders,
+            _ => EventNames::Names(names),
+        }
+    }
 }
 
 /// A window as written.

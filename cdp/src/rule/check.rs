@@ -6,6 +6,8 @@ mod time;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use actors::history::ORDER;
+
 use super::ast::{Aggregate, EventNames, EventRule, Path, Rule, Step};
 use super::behaviour::{Behaviour, Over};
 use super::error::{RuleError, inside};
@@ -328,6 +330,9 @@ impl Checker<'_> {
             .collect();
         let names = names?;
         let mut filters: Vec<Filter> = filters.into_iter().collect::<Option<_>>()?;
+        if names == EventNames::Orders {
+            self.of_orders(&filters, field.as_ref(), place)?;
+        }
         let key = measure_key(&names, conditions, field.as_ref()).into();
         let filter = match filters.len() {
             0 | 1 => filters.pop(),
@@ -342,6 +347,22 @@ impl Checker<'_> {
         }))
     }
 
+    /// Conditions on orders are about [`ORDER`]: a property of that name would be looked for in vain.
+    fn of_orders(&mut self, filters: &[Filter], field: Option<&Path>, place: &str) -> Option<()> {
+        let mut roots = BTreeSet::new();
+        filters.iter().for_each(|filter| filter.roots(&mut roots));
+        roots.extend(field.map(Path::root));
+        let strange = roots
+            .into_iter()
+            .find(|root| ![ORDER, Path::TIME, Path::DAY].contains(root));
+        let Some(strange) = strange else {
+            return Some(());
+        };
+        let message = format!("an order has no property `{strange}`");
+        let hint = format!("what an order says stands under `{ORDER}`: `{ORDER}.{strange}`");
+        self.fail(RuleError::new(place, "not_here", message).hint(hint))
+    }
+
     /// Names after NFKC, sorted, each once.
     fn event_names(&mut self, names: &EventNames, place: &str) -> Option<EventNames> {
         let empty = |name: &str| name.trim().is_empty();
@@ -353,7 +374,13 @@ impl Checker<'_> {
                 }
                 Some(EventNames::Prefix(nfkc(prefix).into()))
             }
+            EventNames::Orders => Some(EventNames::Orders),
             EventNames::Names(names) => {
+                if names.iter().any(|name| **name == *EventNames::ORDERS) {
+                    let message = format!("`{}` stands alone", EventNames::ORDERS);
+                    let hint = "it means orders as they stand, which are no events";
+                    return self.fail(RuleError::new(place, "not_here", message).hint(hint));
+                }
                 if names.is_empty() || names.iter().any(|name| empty(name)) {
                     return self.fail(RuleError::new(place, "empty_name", "an event has a name"));
                 }

@@ -338,9 +338,9 @@ impl Reader {
                     .map(|(index, item)| self.name(item, &format!("{place}[{index}]")))
                     .collect();
                 let names: Vec<Box<str>> = names.into_iter().collect::<Option<_>>()?;
-                Some(EventNames::Names(names))
+                Some(EventNames::written(names))
             }
-            one => Some(EventNames::Names(vec![self.name(one, place)?])),
+            one => Some(EventNames::written(vec![self.name(one, place)?])),
         }
     }
 

@@ -93,7 +93,12 @@ impl Measure {
 
     /// Whether it looks at what events say of orders: [`actors::history::ORDER`].
     pub fn asks_orders(&self) -> bool {
-        self.properties().contains(ORDER)
+        !self.is_of_orders() && self.properties().contains(ORDER)
+    }
+
+    /// Whether it is about orders as they stand, and about no event.
+    pub fn is_of_orders(&self) -> bool {
+        self.names == EventNames::Orders
     }
 
     /// Whether events of a name are measured.
@@ -102,6 +107,7 @@ impl Measure {
         match &self.names {
             EventNames::Names(names) => names.iter().any(|it| name == **it),
             EventNames::Prefix(prefix) => name.starts_with(&**prefix),
+            EventNames::Orders => false,
         }
     }
 }
@@ -146,6 +152,15 @@ impl Extractor {
     pub fn of(&self, name: &str, time: Time, properties: Option<&str>) -> Option<Hit> {
         match self.measure.is_about(name) {
             true => self.of_named(time, properties),
+            false => None,
+        }
+    }
+
+    /// The hit of an order as it stands, if the measure is about orders and about this one. `facts`: JSON text of an object with
+    /// what it says under [`actors::history::ORDER`].
+    pub fn of_order(&self, time: Time, facts: &str) -> Option<Hit> {
+        match self.measure.is_of_orders() {
+            true => self.of_named(time, Some(facts)),
             false => None,
         }
     }
@@ -249,7 +264,7 @@ impl Filter {
     }
 
     /// First keys of all its paths.
-    fn roots<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
+    pub(super) fn roots<'a>(&'a self, found: &mut BTreeSet<&'a str>) {
         match self {
             Filter::And(filters) | Filter::Or(filters) => {
                 filters.iter().for_each(|filter| filter.roots(found));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use actors::model::{BrandId, MemberNo, Time};
+use actors::model::{BrandId, MemberNo, Place, Time};
 use jiff::tz::TimeZone;
 
 use super::ast::{Path, Rule};
@@ -15,6 +15,7 @@ use super::constant::Motion;
 use super::measure::{Filter, Measure};
 use super::sequence::Sequence;
 use super::window::Window;
+use crate::profile::Value;
 
 /// A checked rule.
 #[derive(Debug, Clone)]
@@ -100,7 +101,7 @@ pub struct Near {
     pub lon: f64,
     /// Distance in kilometres.
     pub km: f64,
-    /// Which place of the member.
+    /// Which place of the member: [`LAST_SCAN`], or an attribute with a point ([`point_of`]).
     pub of: Box<str>,
 }
 
@@ -214,7 +215,10 @@ impl Leaf {
             Leaf::Segment(id) => vec![Read::Segment(id)],
             Leaf::List(id) => vec![Read::List(id)],
             Leaf::Random(_) => Vec::new(),
-            Leaf::Near(near) => vec![Read::Place(&near.of)],
+            Leaf::Near(near) => vec![match near.attribute() {
+                Some(name) => Read::Attribute(name),
+                None => Read::Place(&near.of),
+            }],
         }
     }
 
@@ -285,7 +289,37 @@ impl Share {
 /// Mean radius of the earth in kilometres (IUGG).
 const EARTH_KM: f64 = 6371.0088;
 
+/// The place where a member was scanned last, which events tell; all other places are attributes.
+pub const LAST_SCAN: &str = "last_scan";
+
+/// Where the value of an attribute lies: an object with `lat` and `lon` in degrees, such as an address. `None`: it says
+/// nothing of that, or of no point of the earth.
+pub fn point_of(value: &Value) -> Option<Place> {
+    #[derive(serde::Deserialize)]
+    struct Point {
+        #[serde(alias = "latitude")]
+        lat: f64,
+        #[serde(alias = "longitude", alias = "lng")]
+        lon: f64,
+    }
+    let Value::Object(text) = value else {
+        return None;
+    };
+    let Point { lat, lon } = serde_json::from_str(text).ok()?;
+    let on_earth = lat.abs() <= 90.0 && lon.abs() <= 180.0;
+    on_earth.then_some(Place {
+        lat,
+        lon,
+        accuracy_m: None,
+    })
+}
+
 impl Near {
+    /// The attribute that the place is, if no event tells it.
+    pub fn attribute(&self) -> Option<&str> {
+        (*self.of != *LAST_SCAN).then_some(&self.of)
+    }
+
     /// Whether a place lies inside the circle.
     pub fn has(&self, lat: f64, lon: f64) -> bool {
         self.distance_km(lat, lon) <= self.km

@@ -19,6 +19,7 @@ pub use case::{Case, cases};
 pub use hostile::hostile;
 pub use make::{Maker, dictionary};
 
+use super::ast::EventNames;
 use super::measure::{Extractor, Hit, Measure};
 use super::{Facts, Known, Names};
 use crate::definition::AttributeType;
@@ -98,7 +99,7 @@ pub struct Person {
     pub lists: BTreeSet<String>,
     /// Places: latitude and longitude.
     pub places: BTreeMap<String, (f64, f64)>,
-    /// Events, sorted by time.
+    /// Events, sorted by time; those named [`EventNames::ORDERS`] are orders.
     pub events: Vec<Happened>,
     /// The installation's zone.
     pub zone: Option<TimeZone>,
@@ -124,8 +125,11 @@ impl Facts for Person {
     fn hits(&self, measure: &Measure) -> Cow<'_, [Hit]> {
         let extractor = Extractor::new(Arc::new(measure.clone()), &self.zone());
         let hits = self.events.iter();
-        hits.filter_map(|it| extractor.of(&it.name, it.time, Some(&it.properties)))
-            .collect()
+        hits.filter_map(|it| match &*it.name {
+            EventNames::ORDERS => extractor.of_order(it.time, &it.properties),
+            name => extractor.of(name, it.time, Some(&it.properties)),
+        })
+        .collect()
     }
     fn in_segment(&self, id: &str) -> bool {
         self.segments.contains(id)

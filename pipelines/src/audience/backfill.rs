@@ -12,13 +12,16 @@ use std::time::Duration;
 
 use actors::history::{Columns, Each, History, HistoryError, HistoryEvent, Wanted};
 use actors::model::Offset;
+use actors::store::Snapshot;
 use cdp::audience::Series;
 use cdp::rule::{Extractor, Measure};
 use jiff::tz::TimeZone;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use super::keep::position_of;
 use super::person::names;
+use super::{AudienceError, orders};
 
 /// How long to wait for a history that does not reach far enough yet.
 const BEHIND_WAIT: Duration = Duration::from_millis(20);
@@ -37,6 +40,14 @@ pub struct BackfillState {
     pub until: u64,
     /// Events looked at.
     pub events: u64,
+}
+
+/// What a backfill has read.
+pub struct Filled {
+    /// A series for each measure.
+    pub series: Vec<Series>,
+    /// As of results below this offset: nothing older may be joined to it.
+    pub position: Offset,
 }
 
 /// Backfills under way.
@@ -120,29 +131,90 @@ impl Backfills {
 }
 
 impl Backfill {
+    /// Somebody broke it off.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+
     /// What it reads.
     pub fn measures(&self) -> &[Arc<Measure>] {
         &self.measures
     }
 
-    /// Reads history into a series for each measure. `None`: it was cancelled.
+    /// Reads history, and orders as they stand, into a series for each measure. `None`: it was cancelled.
     pub fn read(
         &self,
         history: &dyn History,
+        rows: &dyn Fn() -> Result<Snapshot, AudienceError>,
+        zone: &TimeZone,
+    ) -> Result<Option<Filled>, AudienceError> {
+        let (orders, events): (Vec<_>, Vec<_>) =
+            (self.measures.iter().cloned()).partition(|it| it.is_of_orders());
+        let mut filled = Filled {
+            series: Vec::new(),
+            position: self.until,
+        };
+        if !events.is_empty() {
+            let Some(series) = self.read_events(events, history, zone)? else {
+                return Ok(None);
+            };
+            filled.series = series;
+        }
+        if !orders.is_empty() {
+            let rows = rows()?;
+            let Some(series) = self.read_orders(orders, &rows, zone)? else {
+                return Ok(None);
+            };
+            filled.series.extend(series);
+            filled.position = filled.position.max(position_of(&rows));
+        }
+        Ok(Some(filled))
+    }
+
+    fn read_orders(
+        &self,
+        measures: Vec<Arc<Measure>>,
+        rows: &Snapshot,
+        zone: &TimeZone,
+    ) -> Result<Option<Vec<Series>>, AudienceError> {
+        let empty = |measure| Series::new(Extractor::new(measure, zone));
+        let mut series: Vec<Series> = measures.into_iter().map(empty).collect();
+        let mut count = 0u64;
+        let mut on = || {
+            count += 1;
+            self.goes_on(count)
+        };
+        let whole = orders::read_all(rows, &mut series, &mut on)?;
+        Ok(whole.then_some(series))
+    }
+
+    /// Counts what is read; answers whether to go on.
+    fn goes_on(&self, count: u64) -> bool {
+        if !count.is_multiple_of(LOOK_EVERY) {
+            return true;
+        }
+        self.events.store(count, Ordering::Relaxed);
+        !self.is_cancelled()
+    }
+
+    fn read_events(
+        &self,
+        measures: Vec<Arc<Measure>>,
+        history: &dyn History,
         zone: &TimeZone,
     ) -> Result<Option<Vec<Series>>, HistoryError> {
-        let all = self.measures.iter().flat_map(|it| names(&it.names));
+        let all = measures.iter().flat_map(|it| names(&it.names));
         let wanted = Wanted {
             names: Some(all.collect()),
             until: Some(self.until),
             columns: Columns {
                 properties: true,
-                order: self.measures.iter().any(|it| it.asks_orders()),
+                order: measures.iter().any(|it| it.asks_orders()),
                 ..Columns::NONE
             },
             ..Wanted::default()
         };
-        let extractors: Vec<Extractor> = (self.measures.iter())
+        let extractors: Vec<Extractor> = (measures.iter())
             .map(|measure| Extractor::new(measure.clone(), zone))
             .collect();
         let mut series: Vec<Series> = extractors.iter().cloned().map(Series::new).collect();
@@ -161,13 +233,10 @@ impl Backfill {
                     }
                 }
                 count += 1;
-                if count.is_multiple_of(LOOK_EVERY) {
-                    self.events.store(count, Ordering::Relaxed);
-                    if self.cancelled.load(Ordering::Relaxed) {
-                        return ControlFlow::Break(());
-                    }
+                match self.goes_on(count) {
+                    true => ControlFlow::Continue(()),
+                    false => ControlFlow::Break(()),
                 }
-                ControlFlow::Continue(())
             };
             let sink: &mut Each<'_> = &mut each;
             match history.scan(&wanted, &mut [sink]) {
@@ -175,7 +244,7 @@ impl Backfill {
                 Ok(_) => return Ok(Some(series)),
                 // Refused before anything was shown.
                 Err(HistoryError::Behind { .. }) if count == 0 => {
-                    if self.cancelled.load(Ordering::Relaxed) {
+                    if self.is_cancelled() {
                         return Ok(None);
                     }
                     std::thread::park_timeout(BEHIND_WAIT);

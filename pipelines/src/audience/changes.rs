@@ -18,6 +18,18 @@ use parking_lot::{Condvar, Mutex};
 /// Members noted before the note is "everybody": 4 MB. Looking at so many one by one takes about as long as a scan.
 const MEMBERS_MAX: usize = 1 << 20;
 
+/// Orders noted one by one before the note is "all": 100 MB. They are noted only when a rule asks about orders.
+const ORDERS_MAX: usize = 1 << 22;
+
+/// A row of an order was written or taken away.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OrderNote {
+    /// Under this fragment.
+    pub holder: IdentNo,
+    /// The order.
+    pub order: IdentNo,
+}
+
 /// Members whose rows have changed since the audience last took the list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changed {
@@ -25,6 +37,10 @@ pub struct Changed {
     pub members: Vec<MemberNo>,
     /// There were too many to note.
     pub everybody: bool,
+    /// Orders whose rows have changed, if that is asked for ([`Changes::note_each_order`]); none if it is all.
+    pub orders: Vec<OrderNote>,
+    /// There were too many to note.
+    pub all_orders: bool,
     /// Rows of results below this offset are told.
     pub until: Offset,
 }
@@ -36,12 +52,16 @@ pub struct Changes {
     told: Condvar,
     /// Orders concern whoever has them: see [`Changes::note_orders`].
     orders: AtomicBool,
+    /// See [`Changes::note_each_order`].
+    each_order: AtomicBool,
 }
 
 #[derive(Default)]
 struct Noted {
     members: HashSet<MemberNo>,
     everybody: bool,
+    orders: HashSet<OrderNote>,
+    all_orders: bool,
     until: Offset,
     /// Somebody wants the audience to look, whatever has changed.
     woken: bool,
@@ -60,6 +80,9 @@ impl Changes {
         let mut noted = self.noted.lock();
         for frame in frames {
             noted.until = Offset(frame.at.0 + 1);
+            if self.each_order.load(Ordering::Relaxed) {
+                noted.note_orders(&frame.inner.rows);
+            }
             if noted.everybody {
                 continue;
             }
@@ -91,9 +114,12 @@ impl Changes {
         noted.woken = false;
         let mut members: Vec<MemberNo> = std::mem::take(&mut noted.members).into_iter().collect();
         members.sort_unstable();
+        let orders = std::mem::take(&mut noted.orders);
         Changed {
             members,
             everybody: std::mem::take(&mut noted.everybody),
+            orders: orders.into_iter().collect(),
+            all_orders: std::mem::take(&mut noted.all_orders),
             until: noted.until,
         }
     }
@@ -103,9 +129,18 @@ impl Changes {
         self.orders.store(true, Ordering::Relaxed);
     }
 
+    /// From now on orders are noted one by one: a rule asks about them.
+    pub fn note_each_order(&self) {
+        self.each_order.store(true, Ordering::Relaxed);
+    }
+
     /// Takes a list back that could not be looked at.
     pub fn give_back(&self, changed: Changed) {
         let mut noted = self.noted.lock();
+        noted.all_orders |= changed.all_orders;
+        if !noted.all_orders {
+            noted.orders.extend(changed.orders);
+        }
         noted.everybody |= changed.everybody;
         if !noted.everybody {
             noted.members.extend(changed.members);
@@ -125,6 +160,26 @@ impl Changes {
             if self.told.wait_until(&mut noted, until).timed_out() {
                 return;
             }
+        }
+    }
+}
+
+impl Noted {
+    fn note_orders(&mut self, rows: &[RowWrite]) {
+        if self.all_orders {
+            return;
+        }
+        for row in rows.iter().filter(|row| row.space == profile::row::ORDERS) {
+            if let (Some((_, holder)), Some(order)) = (
+                profile::row::whose(&row.key),
+                profile::row::order_of(&row.key),
+            ) {
+                self.orders.insert(OrderNote { holder, order });
+            }
+        }
+        if self.orders.len() > ORDERS_MAX {
+            self.orders = HashSet::new();
+            self.all_orders = true;
         }
     }
 }

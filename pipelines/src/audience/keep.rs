@@ -25,6 +25,7 @@ use tags::taken_away;
 use super::book::{Book, KeptTag, schema_of};
 use super::lists::Lists;
 use super::load::{self, Views};
+use super::orders::Waiting;
 use super::runs::Runs;
 use super::tell::{Found, FoundTag, IN_FLIGHT_MEMBERS_MAX, Outbox};
 use super::{At, AudienceError, Built, Inner};
@@ -51,6 +52,8 @@ pub(super) struct Keeper {
     schema: Arc<AttributeSchema>,
     outbox: Outbox,
     lists: Lists,
+    /// Orders on their way.
+    orders: Waiting,
     /// What is computed for the first time after a start and was complete before: that is no rebuilding.
     resumed: BTreeSet<Built>,
     book_read: Instant,
@@ -82,6 +85,7 @@ pub(super) fn run(inner: Arc<Inner>) {
         schema: Arc::default(),
         outbox: Outbox::default(),
         lists: Lists::default(),
+        orders: Waiting::default(),
         resumed: BTreeSet::new(),
         book_read: Instant::now(),
         changes: inner.platform.registry().resource_changes(),
@@ -389,7 +393,7 @@ impl Keeper {
     }
 }
 
-fn position_of(snapshot: &Snapshot) -> Offset {
+pub(super) fn position_of(snapshot: &Snapshot) -> Offset {
     Offset(snapshot.at().map_or(0, |at| at.0 + 1))
 }
 

@@ -23,18 +23,10 @@ use cdp::profile::Value;
 use cdp::profile::concluded::{memberships, tags};
 use cdp::profile::row::{TAG_NEW, What};
 use cdp::profile::view::{attributes_as_told, member_view, whole_attributes};
-use cdp::rule::{EventNames, Extractor, Facts, Hit, Measure, Plan};
+use cdp::rule::{EventNames, Extractor, Facts, Hit, LAST_SCAN, Measure, Plan, point_of};
 use jiff::tz::TimeZone;
 
-/// The place where a member was seen last.
-pub const LAST_SCAN: &str = "last_scan";
-/// The name under which events of this sort are known.
-const PLACES: [&str; 1] = [LAST_SCAN];
-
-/// Places that rules may name.
-pub fn places() -> &'static [&'static str] {
-    &PLACES
-}
+use super::orders::Orders;
 
 /// Why a person cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +130,9 @@ impl Person {
             plans.iter().flat_map(|plan| plan.measures()).collect();
         measures.sort_by(|a, b| a.key().cmp(b.key()));
         measures.dedup_by(|a, b| a.key() == b.key());
+        let (of_orders, measures): (Vec<_>, Vec<_>) =
+            measures.into_iter().partition(|it| it.is_of_orders());
+        self.read_orders(question, fragments, &of_orders)?;
         if measures.is_empty() && plans.iter().all(|plan| !asks_place(plan)) {
             return Ok(());
         }
@@ -186,13 +181,34 @@ impl Person {
         };
         let sink: &mut Each<'_> = &mut each;
         question.history.scan(&wanted, &mut [sink])?;
-        self.late = late;
+        self.late += late;
         self.places
             .extend(scanned.map(|scanned| (LAST_SCAN, scanned)));
         for (measure, mut hits) in measures.iter().zip(found) {
             // By time; of one instant in the order of arrival.
             hits.sort_by_key(|(raw, hit)| (hit.time, *raw));
             let hits = hits.into_iter().map(|(_, hit)| hit).collect();
+            self.hits.insert(measure.key().into(), hits);
+        }
+        Ok(())
+    }
+
+    fn read_orders(
+        &mut self,
+        question: &Question<'_>,
+        fragments: &[IdentNo],
+        measures: &[Arc<Measure>],
+    ) -> Result<(), PersonError> {
+        if measures.is_empty() {
+            return Ok(());
+        }
+        let (orders, late) = match question.then {
+            None => (Orders::now(question.rows, self.member)?, 0),
+            Some(then) => Orders::as_of(question.history, fragments, then)?,
+        };
+        self.late += late;
+        for measure in measures {
+            let hits = orders.hits(measure, question.scope, question.zone);
             self.hits.insert(measure.key().into(), hits);
         }
         Ok(())
@@ -291,6 +307,7 @@ pub fn names(names: &EventNames) -> Vec<NameWanted> {
     match names {
         EventNames::Names(names) => names.iter().cloned().map(NameWanted::Is).collect(),
         EventNames::Prefix(prefix) => vec![NameWanted::StartsWith(prefix.clone())],
+        EventNames::Orders => Vec::new(),
     }
 }
 
@@ -322,6 +339,7 @@ impl Facts for Person {
     }
 
     fn place(&self, of: &str) -> Option<Place> {
-        self.places.get(of).map(|(_, place)| *place)
+        let told = self.places.get(of).map(|(_, place)| *place);
+        told.or_else(|| point_of(self.attributes.get(of)?))
     }
 }

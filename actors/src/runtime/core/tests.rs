@@ -1,9 +1,10 @@
 //! The contract under faults: a small ledger over two kinds of unit, driven by the simulated world.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::machine::{Machines, Made, Personal, Timer};
@@ -17,11 +18,15 @@ const TOTAL: Space = Space(0x40);
 const EVENTS: PartitionId = PartitionId(1);
 const PARTITIONS: u16 = 4;
 
-/// Drops repeated ids, then tells the shard of the key to add one. Its memory is the set of ids, kept by deltas.
-#[derive(Default)]
+/// A checkpoint: results below the offset, and the ids that they have seen.
+type Kept = Arc<Mutex<(Offset, BTreeSet<u64>)>>;
+
+/// Drops repeated ids, then tells the shard of the key to add one. Its memory is the set of ids, kept by deltas and
+/// checkpoints.
 struct Router {
-    seen: std::collections::BTreeSet<u64>,
+    seen: BTreeSet<u64>,
     batch: Vec<u64>,
+    kept: Kept,
 }
 
 impl Machine for Router {
@@ -73,6 +78,14 @@ impl Machine for Router {
     }
     fn logic_version(&self) -> u16 {
         1
+    }
+    fn checkpoint(&mut self, at: Offset) -> Result<(), String> {
+        assert!(self.batch.is_empty(), "no batch is in between");
+        *self.kept.lock() = (at, self.seen.clone());
+        Ok(())
+    }
+    fn checkpointed(&self) -> Option<Offset> {
+        Some(self.kept.lock().0)
     }
 }
 
@@ -139,14 +152,23 @@ impl Machine for Adder {
     }
 }
 
-pub(in crate::runtime) struct Ledger;
+/// Makes both; keeps the router's checkpoint over restarts.
+#[derive(Default, Clone)]
+pub(in crate::runtime) struct Ledger {
+    kept: Kept,
+}
 
 impl Machines for Ledger {
     fn make(&self, unit: Unit, _: &dyn Rows) -> Result<Made, String> {
         Ok(if unit == Unit::IDENTITY {
+            let (at, seen) = self.kept.lock().clone();
             Made {
-                machine: Box::new(Router::default()),
-                absorbed: Some(Offset(0)),
+                machine: Box::new(Router {
+                    seen,
+                    batch: Vec::new(),
+                    kept: self.kept.clone(),
+                }),
+                absorbed: Some(at),
             }
         } else {
             Made {
@@ -187,7 +209,7 @@ fn world(seed: u64, faults: Faults) -> World {
         seed,
         faults,
         PARTITIONS,
-        Arc::new(Ledger),
+        Arc::new(Ledger::default()),
         Arc::new(TestSealer::new(7)),
     )
 }
@@ -231,7 +253,7 @@ fn check(seed: u64, faults: Faults, avoid: u8) {
 fn replay(world: &World, seed: u64) {
     let store = Arc::new(SimStore::default());
     let shared = world.shared(store.clone());
-    crate::runtime::replay::replay(&shared, &Ledger, &*store, |_, _| ())
+    crate::runtime::replay::replay(&shared, &Ledger::default(), &*store, |_, _| ())
         .unwrap_or_else(|error| panic!("seed {seed}: {error}"));
     assert_eq!(store.facts(), world.store().facts(), "seed {seed}");
 }
@@ -248,6 +270,33 @@ fn row_24_i1_i2_i3_hold_under_crashes_duplicates_full_disks_and_clock_jumps() {
     for seed in seeds(200, 10_000) {
         check(seed, Faults::SOME, 13);
     }
+}
+
+/// Under load a next batch always waits: memory goes to disk all the same, and a restart absorbs what came since only.
+#[test]
+fn memory_goes_to_disk_under_a_load_that_never_ends() {
+    let ledger = Ledger::default();
+    let mut world = World::new(
+        3,
+        Faults::NONE,
+        PARTITIONS,
+        Arc::new(ledger.clone()),
+        Arc::new(TestSealer::new(7)),
+    );
+    for id in 0..2_000 {
+        world.send(EVENTS, vec![event(id, 16)]);
+    }
+    world.deliver();
+    for round in 0..50 {
+        world.decide_one();
+        if round == 5 {
+            world.want_checkpoints();
+        }
+    }
+    let (at, seen) = ledger.kept.lock().clone();
+    assert!(Offset(0) < at && seen.len() < 100, "{at:?}, {seen:?}");
+    world.settle();
+    assert_eq!(total(world.store(), 16).expect("it reads"), 2_000);
 }
 
 /// A machine that has another version of the logic until it has taken over so many results.
@@ -292,7 +341,7 @@ struct Later(usize);
 
 impl Machines for Later {
     fn make(&self, unit: Unit, rows: &dyn Rows) -> Result<Made, String> {
-        let made = Ledger.make(unit, rows)?;
+        let made = Ledger::default().make(unit, rows)?;
         Ok(Made {
             machine: Box::new(Upgraded {
                 machine: made.machine,
@@ -302,7 +351,7 @@ impl Machines for Later {
         })
     }
     fn timer_record(&self, timer: &Timer) -> RawRecord {
-        Ledger.timer_record(timer)
+        Ledger::default().timer_record(timer)
     }
 }
 
@@ -522,7 +571,7 @@ fn i3_a_receiver_drops_what_it_heard_and_stops_at_a_gap() {
 fn row_17_18_i4_zombies_write_and_nobody_reads_it() {
     let (mut ignored, mut fenced, mut lost) = (0, 0, 0);
     for seed in seeds(200, 10_000) {
-        let mut cluster = Cluster::new(seed, PARTITIONS, Arc::new(Ledger));
+        let mut cluster = Cluster::new(seed, PARTITIONS, Arc::new(Ledger::default()));
         let mut expected: BTreeMap<u8, u64> = BTreeMap::new();
         for id in 1..=120u64 {
             let key = match (id.wrapping_mul(seed | 1) >> 2) as u8 {

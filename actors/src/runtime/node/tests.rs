@@ -35,7 +35,7 @@ fn start_with(dir: &Path, wrap: impl FnOnce(Arc<DiskRows>) -> Arc<dyn RowCache>)
             sealer: Arc::new(TestSealer::new(7)),
             store: wrap(rows.clone()),
             clock: Arc::new(ManualClock::new(Time(1_700_000_000_000))),
-            machines: Arc::new(Ledger),
+            machines: Arc::new(Ledger::default()),
             partitions: 4,
             workers: 2,
             limits: Limits::default(),

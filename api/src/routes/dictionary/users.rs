@@ -104,7 +104,7 @@ impl Going<'_> {
             }
             What::Name(name) => {
                 let stays = match measure.names {
-                    EventNames::Names(_) => false,
+                    EventNames::Names(_) | EventNames::Orders => false,
                     EventNames::Prefix(_) => self.target.is_none_or(|it| measure.is_about(it)),
                 };
                 measure.is_about(name) && !stays

@@ -133,7 +133,10 @@ impl Engine {
         };
         for (leaf, derived) in plan.leaves.iter().zip(derived) {
             let mixed = match leaf {
-                Leaf::Near(near) => Some(&*near.of),
+                Leaf::Near(near) => match near.attribute() {
+                    Some(name) => self.views[*number].told(name).map(|_| name),
+                    None => Some(&*near.of),
+                },
                 Leaf::Attr { path, .. } | Leaf::Some { path, .. } if derived.is_some() => {
                     let told = self.views[*number].told(path.root());
                     told.map(|_| path.root())

@@ -6,10 +6,10 @@ use actors::model::{IdentNo, MemberNo, Place, Time};
 use jiff::tz::TimeZone;
 
 use super::world::position;
-use crate::audience::{Change, Engine};
+use crate::audience::{Change, Engine, OrderTold};
 use crate::identity::row::MemberState;
 use crate::rule::testkit::{Maker, Person, cases, dictionary};
-use crate::rule::{Plan, check, evaluate};
+use crate::rule::{EventNames, Plan, check, evaluate};
 
 /// Tells the engine of a person and of the segments that the person is in.
 fn tell(engine: &mut Engine, person: &Person) {
@@ -43,6 +43,18 @@ fn tell(engine: &mut Engine, person: &Person) {
         engine.apply(Change::Place { member, of, place });
     }
     for (number, event) in person.events.iter().enumerate() {
+        if event.name == EventNames::ORDERS {
+            engine.apply(Change::Order {
+                holder: IdentNo(person.member),
+                order: IdentNo(number as u32),
+                told: Some(OrderTold {
+                    time: event.time,
+                    facts: &event.properties,
+                    brand: actors::model::BrandId(0),
+                }),
+            });
+            continue;
+        }
         engine.apply(Change::Event {
             fragment: IdentNo(person.member),
             position: position(number as u64),

@@ -9,7 +9,7 @@ use actors::testkit::seeds;
 
 use super::plan;
 use super::world::{Dice, Happened, Person, World, position};
-use crate::audience::{Change, Engine};
+use crate::audience::{Change, Engine, OrderTold};
 use crate::profile::Value;
 use crate::profile::value::Number;
 use crate::rule::Plan;
@@ -51,11 +51,19 @@ fn leaf(dice: &mut Dice, segments: &[String]) -> String {
         r#""scan""#,
         r#"["buy","scan"]"#,
         r#"{"prefix":"s"}"#,
+        r#""@order""#,
     ]);
+    let orders = event.contains('@');
     let filter = match dice.roll(3) {
+        0 if orders => r#","where":[{"attr":"order.v","op":"gt","value":2}]"#,
         0 => r#","where":[{"attr":"v","op":"gt","value":2}]"#,
+        1 if orders => r#","where":[{"attr":"order.t","op":"contains","value":"A"}]"#,
         1 => r#","where":[{"attr":"t","op":"contains","value":"A"}]"#,
         _ => "",
+    };
+    let (v, t, second) = match orders {
+        true => ("order.v", "order.t", "@order"),
+        false => ("v", "t", "buy"),
     };
     match dice.roll(20) {
         0 | 1 => match op {
@@ -89,17 +97,17 @@ fn leaf(dice: &mut Dice, segments: &[String]) -> String {
         13 => format!(r#"{{"random":{{"seed":"s{n}","percent":{}}}}}"#, n * 20),
         14 => r#"{"near":{"lat":31.2,"lon":121.5,"km":30,"of":"last_scan"}}"#.to_owned(),
         15 => format!(
-            r#"{{"sequence":[{{"event":"scan"}},{{"event":"buy"{filter}}}]{},"lookback":"9d"}}"#,
+            r#"{{"sequence":[{{"event":"scan"}},{{"event":"{second}"{filter}}}]{},"lookback":"9d"}}"#,
             dice.pick(&["", r#","within":"1d""#, r#","within":"2h""#])
         ),
         16 => format!(
             r#"{{"event":{event}{filter},"agg":"{}","field":"{}","op":"{op}","value":{}{window}}}"#,
             dice.pick(&["min", "max", "first", "last", "most_frequent"]),
-            dice.pick(&["v", "t"]),
+            dice.pick(&[v, t]),
             dice.pick(&["2", "4", "\"a\""])
         ),
         17 => format!(
-            r#"{{"event":{event}{filter},"agg":"{}","field":"v","op":"{op}","value":{n}{window}}}"#,
+            r#"{{"event":{event}{filter},"agg":"{}","field":"{v}","op":"{op}","value":{n}{window}}}"#,
             dice.pick(&["sum", "avg", "distinct", "count"])
         ),
         18 => format!(
@@ -160,6 +168,14 @@ fn object(dice: &mut Dice, now: Time) -> Value {
     Value::Object(text.into())
 }
 
+fn told(time: Time, facts: &str) -> OrderTold<'_> {
+    OrderTold {
+        time,
+        facts,
+        brand: actors::model::BrandId(0),
+    }
+}
+
 struct Run {
     dice: Dice,
     world: World,
@@ -214,6 +230,19 @@ impl Run {
     /// History of the measures that a plan lacks, from the events so far; sometimes in two steps.
     fn install(&mut self, plan: &Plan) {
         for measure in self.engine.measure_wanted(plan) {
+            if measure.is_of_orders() {
+                self.engine.measure_begin(measure.clone());
+                let before = self.world.orders.clone();
+                for _ in 0..self.dice.roll(4) {
+                    self.order();
+                }
+                let mut series = self.engine.measure_builder(measure);
+                for (order, (holder, time, facts)) in &before {
+                    series.put_order(*holder, *order, Some(&told(*time, facts)));
+                }
+                self.engine.measure_install(series);
+                continue;
+            }
             let split = match self.dice.roll(2) {
                 0 => self.world.events.len(),
                 _ => {
@@ -272,6 +301,39 @@ impl Run {
         };
         event.tell(&mut self.engine);
         self.world.events.push(event);
+    }
+
+    /// An order is placed, changes, goes to another holder, or goes.
+    fn order(&mut self) {
+        let dice = &mut self.dice;
+        let order = IdentNo(500 + dice.roll(40) as u32);
+        let known = self.world.orders.remove(&order);
+        let mut tell = |holder, order, told| {
+            self.engine.apply(Change::Order {
+                holder,
+                order,
+                told,
+            });
+        };
+        let (holder, time) = match &known {
+            Some((holder, ..)) if dice.roll(6) == 0 => return tell(*holder, order, None),
+            Some((holder, time, _)) if dice.roll(3) > 0 => (*holder, *time),
+            _ => {
+                let back = dice.roll(12 * DAY as u64) as i64;
+                let time = self.world.now.0 - back;
+                (IdentNo(dice.roll(72) as u32), Time(time - time % HOUR))
+            }
+        };
+        if let Some((before, ..)) = known.filter(|(before, ..)| *before != holder) {
+            tell(before, order, None);
+        }
+        let facts = format!(
+            r#"{{"order":{{"v":{},"t":{}}}}}"#,
+            dice.pick(&["1", "2", "3", "2.25", "null", "[1,4]"]),
+            dice.pick(&["\"a\"", "\"bA\"", "7", "\"\""])
+        );
+        tell(holder, order, Some(told(time, &facts)));
+        self.world.orders.insert(order, (holder, time, facts));
     }
 
     /// Moves fragments between two members, told in either order.
@@ -337,7 +399,8 @@ impl Run {
     }
 
     fn step(&mut self) {
-        match self.dice.roll(16) {
+        match self.dice.roll(18) {
+            16.. => self.order(),
             0..4 => self.event(),
             4..7 => {
                 let member = self.member();
@@ -501,6 +564,7 @@ fn run(seed: u64, steps: u32) -> [u32; 2] {
     let mut run = Run::new(seed);
     for _ in 0..30 {
         run.event();
+        run.order();
     }
     for step in 0..steps {
         if step % 5 == 0 {
@@ -542,7 +606,7 @@ fn live_fresh_and_reference_agree() {
         answers += all;
     }
     assert!(
-        mixed * 5 > answers,
+        mixed * 6 > answers,
         "only {mixed} of {answers} answers tell anything"
     );
 }

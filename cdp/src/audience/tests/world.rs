@@ -52,6 +52,8 @@ pub struct World {
     pub people: BTreeMap<MemberNo, Person>,
     pub events: Vec<Happened>,
     pub lists: BTreeMap<String, BTreeSet<IdentNo>>,
+    /// Orders by number: who holds it, when it was placed, its facts.
+    pub orders: BTreeMap<IdentNo, (IdentNo, Time, String)>,
     /// Segments by id, in force.
     pub segments: BTreeMap<String, std::sync::Arc<Plan>>,
 }
@@ -74,6 +76,15 @@ impl Facts for Known<'_> {
     }
     fn hits(&self, measure: &Measure) -> Cow<'_, [Hit]> {
         let extractor = Extractor::new(measure.clone().into(), &self.world.zone);
+        if measure.is_of_orders() {
+            let mut orders: Vec<_> = self.world.orders.iter().collect();
+            orders.retain(|(_, (holder, ..))| self.person.fragments.contains(holder));
+            orders.sort_by_key(|(number, (_, time, _))| (*time, **number));
+            let hits = orders.into_iter();
+            return hits
+                .filter_map(|(_, (_, time, facts))| extractor.of_order(*time, facts))
+                .collect();
+        }
         let events = self.world.events.iter();
         let mut hits: Vec<(Position, Hit)> = events
             .filter(|event| self.person.fragments.contains(&event.fragment))
@@ -116,6 +127,7 @@ impl World {
             people: BTreeMap::new(),
             events: Vec::new(),
             lists: BTreeMap::new(),
+            orders: BTreeMap::new(),
             segments: BTreeMap::new(),
         }
     }

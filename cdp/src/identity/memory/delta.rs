@@ -139,12 +139,13 @@ impl Memory {
 
     // ---- rebuilding from rows, entry by entry
 
-    /// `fp`: of its text, unless it was erased.
-    pub(in crate::identity) fn put_ident(&mut self, fp: Option<&Fp>, no: u32, ident: Ident) {
-        if let Some(fp) = fp {
-            BY_FP.insert(&mut self.file, fp, Some(no));
-        }
+    pub(in crate::identity) fn put_ident(&mut self, no: u32, ident: Ident) {
         IDENTS.set(&mut self.file, no.into(), ident);
+    }
+
+    /// `fp`: of its text.
+    pub(in crate::identity) fn put_fp(&mut self, fp: &Fp, no: u32) {
+        BY_FP.insert(&mut self.file, fp, Some(no));
     }
 
     pub(in crate::identity) fn put_member(&mut self, no: u32, member: Member) {

@@ -266,6 +266,7 @@ impl Speaker<'_> {
                 format!("以「{prefix}」开头的事件"),
                 format!("events beginning with {prefix:?}"),
             ),
+            EventNames::Orders => phrase("订单", "orders"),
             EventNames::Names(names) => {
                 let titles = names.iter().map(|name| self.title(Thing::Event(name)));
                 let (zh, en): (Vec<String>, Vec<String>) = titles.map(|it| (it.zh, it.en)).unzip();

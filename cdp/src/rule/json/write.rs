@@ -156,6 +156,7 @@ fn event_names(out: &mut String, it: &EventNames) {
             [name] => text(out, name),
             names => list(out, names, |out, name| text(out, name)),
         },
+        EventNames::Orders => text(out, EventNames::ORDERS),
         EventNames::Prefix(prefix) => {
             out.push_str("{\"prefix\":");
             text(out, prefix);

@@ -1,5 +1,6 @@
 //! Random rules and histories: the same seed, the same rule. Values come from few choices, so that they meet.
 
+use actors::history::ORDER;
 use actors::model::Time;
 use actors::testkit::Random;
 use jiff::tz::TimeZone;
@@ -169,11 +170,15 @@ impl Maker {
                 .insert("last_scan".to_owned(), (31.23, 121.47));
         }
         for _ in self.times(12) {
-            let event = Happened {
-                name: self.one(&["scan", "order", "Opened", "other"]).to_owned(),
+            let kinds = ["scan", "order", "Opened", "other", EventNames::ORDERS];
+            let mut event = Happened {
+                name: self.one(&kinds).to_owned(),
                 time: self.near(now),
                 properties: self.properties(),
             };
+            if event.name == EventNames::ORDERS {
+                event.properties = format!(r#"{{"{ORDER}":{}}}"#, event.properties);
+            }
             person.events.push(event);
         }
         person.events.sort_by_key(|event| event.time);
@@ -331,11 +336,21 @@ impl Maker {
     }
 
     fn names(&mut self) -> EventNames {
-        match self.0.below(5) {
+        match self.0.below(6) {
+            5 => EventNames::Orders,
             0 => EventNames::Prefix(self.one(&["o", "sc", "Op"]).into()),
             1 => EventNames::Names(vec!["scan".into(), "order".into()]),
             _ => EventNames::Names(vec![self.one(&EVENTS).into()]),
         }
+    }
+
+    /// Conditions on events of these names; what an order says stands under one key.
+    fn conditions_of(&mut self, names: &EventNames) -> Vec<Rule> {
+        let mut conditions = self.conditions();
+        if *names == EventNames::Orders {
+            conditions.iter_mut().for_each(under_order);
+        }
+        conditions
     }
 
     fn conditions(&mut self) -> Vec<Rule> {
@@ -409,12 +424,16 @@ impl Maker {
             (_, Some("@day")) => self.ask("date"),
             _ => self.ask_any(),
         };
+        let event = self.names();
         let default = agg == Aggregate::Count && field.is_none() && self.0.chance(50);
         Rule::Event(EventRule {
-            event: self.names(),
-            conditions: self.conditions(),
+            conditions: self.conditions_of(&event),
+            field: field.map(|field| match event {
+                EventNames::Orders if !field.starts_with('@') => Path::dotted(field).under(ORDER),
+                _ => Path::dotted(field),
+            }),
+            event,
             agg,
-            field: field.map(Path::dotted),
             ask: if default { Ask::at_least_one() } else { ask },
             window: self.window(),
         })
@@ -422,9 +441,12 @@ impl Maker {
 
     fn sequence(&mut self) -> Rule {
         let steps = (0..1 + self.0.below(3))
-            .map(|_| Step {
-                event: self.names(),
-                conditions: self.conditions(),
+            .map(|_| {
+                let event = self.names();
+                Step {
+                    conditions: self.conditions_of(&event),
+                    event,
+                }
             })
             .collect();
         let within = self.0.chance(60).then(|| Length {
@@ -595,4 +617,25 @@ fn length(n: u32, unit: Unit) -> Length {
 fn bare(op: Op) -> Ask {
     let value = Operand::None;
     Ask { op, value }
+}
+
+fn under_order(rule: &mut Rule) {
+    match rule {
+        Rule::And(rules) | Rule::Or(rules) => rules.iter_mut().for_each(under_order),
+        Rule::Not(rule) => under_order(rule),
+        Rule::Attr { path, .. } if path.is(Path::TIME) || path.is(Path::DAY) => {}
+        Rule::Attr { path, .. } | Rule::Some { path, .. } => *path = path.under(ORDER),
+        _ => unreachable!("conditions on properties are made of nothing else"),
+    }
+}
+
+trait Under {
+    fn under(&self, key: &str) -> Path;
+}
+
+impl Under for Path {
+    fn under(&self, key: &str) -> Path {
+        let keys = self.0.iter().cloned();
+        Path(std::iter::once(key.into()).chain(keys).collect())
+    }
 }

@@ -166,7 +166,11 @@ impl World<'_> {
             let name = nfkc(&event.name);
             let named = match names {
                 EventNames::Names(names) => names.iter().any(|it| nfkc(it) == name),
-                EventNames::Prefix(prefix) => name.starts_with(&nfkc(prefix)),
+                EventNames::Prefix(prefix) => {
+                    name != EventNames::ORDERS && name.starts_with(&nfkc(prefix))
+                }
+                // Orders stand among the events of a test's person.
+                EventNames::Orders => name == EventNames::ORDERS,
             };
             let json: Json = serde_json::from_str(&event.properties).unwrap();
             named

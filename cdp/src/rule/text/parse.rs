@@ -293,7 +293,7 @@ impl Parser<'_> {
             while self.try_sign(",") {
                 names.push(self.quoted("the name of an event")?);
             }
-            EventNames::Names(names)
+            EventNames::written(names)
         };
         let mut conditions = Vec::new();
         if self.try_word("where") {

@@ -98,6 +98,7 @@ fn event(it: &EventRule) -> String {
 fn events(names: &EventNames, conditions: &[Rule]) -> String {
     let names = match names {
         EventNames::Prefix(prefix) => format!("prefix {}", text(prefix)),
+        EventNames::Orders => text(EventNames::ORDERS),
         EventNames::Names(names) => {
             let names: Vec<String> = names.iter().map(|name| text(name)).collect();
             names.join(", ")

@@ -56,6 +56,8 @@ fn members_are_noted_once_and_rows_of_no_interest_not_at_all() {
     let wanted = Changed {
         members: vec![MemberNo(1), MemberNo(3), MemberNo(5)],
         everybody: false,
+        orders: Vec::new(),
+        all_orders: false,
         until: Offset(2),
     };
     assert_eq!(changes.take(), wanted);

@@ -15,6 +15,7 @@ use crate::audience::AudienceError;
 use crate::audience::book::schema_of;
 use crate::audience::changes::Changed;
 use crate::audience::load::{self, Read};
+use crate::audience::orders;
 
 /// Members read and events decoded before they are given to the engine.
 const CHUNK: usize = 512;
@@ -77,6 +78,12 @@ impl Keeper {
             )?;
         } else {
             self.take_members(&snapshot, &changed.members)?;
+        }
+        match changed.all_orders {
+            true => orders::tell_all(&snapshot, &inner.engine)?,
+            false => self
+                .orders
+                .take(&snapshot, &changed.orders, &inner.engine)?,
         }
         self.look_for_entries(&snapshot)?;
         Ok(snapshot)
