@@ -23,6 +23,7 @@ use parking_lot::RwLockWriteGuard;
 use tags::taken_away;
 
 use super::book::{Book, KeptTag, schema_of};
+use super::changes::Changed;
 use super::lists::Lists;
 use super::load::{self, Views};
 use super::orders::Waiting;
@@ -252,17 +253,17 @@ impl Keeper {
         self.follow_lists()?;
         self.start_due()?;
         let changed = inner.changes.take();
+        let ahead = match self.read_ahead(&changed, from) {
+            Ok(ahead) => ahead,
+            Err(error) => return Err(self.give_back(changed, error)),
+        };
+        let until = ahead.position();
         // Questions see all of a round or nothing of it. Only when everything is read anew, which takes long, they see it come.
         let whole = (!changed.everybody).then(|| inner.whole.write());
-        let snapshot = match self.take(&changed) {
+        let snapshot = match self.take(&changed, ahead, from) {
             Ok(snapshot) => snapshot,
-            Err(error) => {
-                inner.changes.give_back(changed);
-                return Err(error);
-            }
+            Err(error) => return Err(self.give_back(changed, error)),
         };
-        let until = position_of(&snapshot);
-        self.take_events(from, until)?;
         // Whom a brand sees since one of these events was not looked at for what it sees of them.
         let newly_seen = inner.engine.lock().take_newly_seen();
         self.take_members(&snapshot, &newly_seen)?;
@@ -272,6 +273,13 @@ impl Keeper {
             at.counted = None;
         });
         self.settle(until, whole)
+    }
+
+    /// What could not be looked at is looked at again: orders all, because some may have been looked for before.
+    fn give_back(&self, mut changed: Changed, error: AudienceError) -> AudienceError {
+        changed.all_orders |= self.inner.engine.lock().asks_orders();
+        self.inner.changes.give_back(changed);
+        error
     }
 
     /// Lets time pass and tells what came of it. `whole`: held until members were looked at again for a moment.

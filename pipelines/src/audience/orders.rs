@@ -25,11 +25,8 @@ use super::changes::OrderNote;
 /// Rounds that an order is waited for which stands nowhere and is not on its way: a round takes 15 ms at least.
 const PATIENCE_ROUNDS: u32 = 400;
 
-/// Orders read before they are given to the engine.
-const CHUNK: usize = 512;
-
 /// An order as rules see it.
-struct Told {
+pub(super) struct Told {
     holder: IdentNo,
     order: IdentNo,
     /// `None`: it does not count, or is not there any more.
@@ -57,7 +54,8 @@ impl Told {
         })
     }
 
-    fn apply(&self, engine: &mut Engine) {
+    /// Gives it to the engine.
+    pub fn apply(&self, engine: &mut Engine) {
         engine.apply(Change::Order {
             holder: self.holder,
             order: self.order,
@@ -105,45 +103,33 @@ fn stands(rows: &dyn Rows, order: IdentNo) -> Result<Stands, RowsError> {
 pub(super) struct Waiting(BTreeMap<OrderNote, u32>);
 
 impl Waiting {
-    /// Looks for orders that were noted, and again for those that it waits for, and gives them to the engine.
-    pub fn take(
-        &mut self,
-        rows: &Snapshot,
-        noted: &[OrderNote],
-        engine: &Mutex<Engine>,
-    ) -> Result<(), RowsError> {
-        let before = std::mem::take(&mut self.0);
-        let news = noted.iter().filter(|it| !before.contains_key(it));
-        let all: Vec<(OrderNote, u32)> = before
-            .iter()
-            .map(|(note, rounds)| (*note, *rounds))
-            .chain(news.map(|note| (*note, 0)))
-            .collect();
-        for chunk in all.chunks(CHUNK) {
-            let mut told = Vec::with_capacity(chunk.len());
-            for &(note, rounds) in chunk {
-                match stands(rows, note.order)? {
-                    Stands::At(now) => {
-                        if now.holder != note.holder {
-                            told.push(Told::new(note.holder, note.order, None));
-                        }
-                        told.push(now);
-                    }
-                    Stands::Moves => {
-                        self.0.insert(note, rounds);
-                    }
-                    Stands::Nowhere if rounds < PATIENCE_ROUNDS => {
-                        self.0.insert(note, rounds + 1);
-                    }
-                    Stands::Nowhere | Stands::WithNobody => {
+    /// Looks for orders that were noted, and again for those that it waits for.
+    pub fn look(&mut self, rows: &Snapshot, noted: &[OrderNote]) -> Result<Vec<Told>, RowsError> {
+        let news = noted.iter().filter(|it| !self.0.contains_key(it));
+        let all = self.0.iter().map(|(note, rounds)| (*note, *rounds));
+        let mut waiting = BTreeMap::new();
+        let mut told = Vec::new();
+        for (note, rounds) in all.chain(news.map(|note| (*note, 0))) {
+            match stands(rows, note.order)? {
+                Stands::At(now) => {
+                    if now.holder != note.holder {
                         told.push(Told::new(note.holder, note.order, None));
                     }
+                    told.push(now);
+                }
+                Stands::Moves => {
+                    waiting.insert(note, rounds);
+                }
+                Stands::Nowhere if rounds < PATIENCE_ROUNDS => {
+                    waiting.insert(note, rounds + 1);
+                }
+                Stands::Nowhere | Stands::WithNobody => {
+                    told.push(Told::new(note.holder, note.order, None));
                 }
             }
-            let mut engine = engine.lock();
-            told.iter().for_each(|told| told.apply(&mut engine));
         }
-        Ok(())
+        self.0 = waiting;
+        Ok(told)
     }
 }
 

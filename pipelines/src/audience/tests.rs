@@ -186,10 +186,22 @@ impl World {
 
     /// A row of an order file: one line of an order.
     async fn order(&mut self, who: &[&str], order: &str, status: &str, line: u32, amount: &str) {
+        let records = self.admit_order(who, order, status, line, amount);
+        self.append(&records).await;
+    }
+
+    fn admit_order(
+        &mut self,
+        who: &[&str],
+        order: &str,
+        status: &str,
+        line: u32,
+        amount: &str,
+    ) -> Vec<ingest::RawRecord> {
         let rest = format!(
             r#""type":"order","time":{NOON:?},"order":{{"order_id":{order:?},"shop":"s","status":{status:?},"currency":"CNY","lines":[{{"line_id":"{line}","sku":"milk","quantity":1,"unit_price":{amount},"amount":{amount}}}]}}"#
         );
-        self.send(who, &rest).await;
+        self.admit(who, &rest)
     }
 
     async fn segment(&self, name: &str, rule: &str) -> SegmentId {

@@ -10,15 +10,21 @@ use actors::model::{BrandId, EventKind, IdentNo, MemberNo, Offset, Place, Positi
 use actors::store::Snapshot;
 use cdp::audience::{Change, Engine};
 
-use super::Keeper;
+use super::{Keeper, position_of};
 use crate::audience::AudienceError;
 use crate::audience::book::schema_of;
 use crate::audience::changes::Changed;
-use crate::audience::load::{self, Read};
-use crate::audience::orders;
+use crate::audience::load::{self, Read, TagCodes, Views};
+use crate::audience::orders::{self, Told};
 
-/// Members read and events decoded before they are given to the engine.
+/// Members read and events decoded before they are given to the engine, while others wait.
 const CHUNK: usize = 512;
+
+/// Members that are read before others have to wait: some tens of megabytes.
+const AHEAD_MEMBERS_MAX: usize = 16_384;
+
+/// Events of which more are not read ahead: some tens of megabytes.
+const AHEAD_EVENTS_MAX: usize = 65_536;
 
 /// An event as kept between decoding and the engine.
 struct Taken {
@@ -58,17 +64,92 @@ impl Taken {
     }
 }
 
+/// What a round has read before it asks everybody else to wait: nobody waits for rows, logs and keys.
+pub(super) struct Ahead {
+    rows: Snapshot,
+    tags: TagCodes,
+    /// Members that changed; none if there are too many.
+    members: Option<Vec<Read>>,
+    orders: Vec<Told>,
+    events: Events,
+}
+
+/// Events of some results, in order.
+struct Events {
+    taken: Vec<Taken>,
+    /// Fragments that were forgotten.
+    forgotten: Vec<IdentNo>,
+    /// Those of results below are here: where the next ones begin.
+    next: Offset,
+}
+
+impl Ahead {
+    /// As of results below this offset, when it is taken in.
+    pub fn position(&self) -> Offset {
+        position_of(&self.rows)
+    }
+}
+
 impl Keeper {
-    /// Takes in rows that have changed; answers the rows.
-    pub(super) fn take(&mut self, changed: &Changed) -> Result<Snapshot, AudienceError> {
+    /// Reads what has changed, as far as there is room for it in memory. `from`: events of results below are in.
+    pub(super) fn read_ahead(
+        &mut self,
+        changed: &Changed,
+        from: Offset,
+    ) -> Result<Ahead, AudienceError> {
         let inner = self.inner.clone();
-        let snapshot = inner.platform.snapshot()?;
+        let rows = inner.platform.snapshot()?;
+        let until = position_of(&rows);
+        let tags = inner.book.lock().tags.clone();
+        let views = inner.engine.lock().views();
+        let few = !changed.everybody && changed.members.len() <= AHEAD_MEMBERS_MAX;
+        let members = match few {
+            true => Some(self.read_members(&rows, &tags, &views, &changed.members)?),
+            false => None,
+        };
+        let orders = match changed.all_orders {
+            true => Vec::new(),
+            false => self.orders.look(&rows, &changed.orders)?,
+        };
+        self.heed();
+        let mut events = Events {
+            taken: Vec::new(),
+            forgotten: Vec::new(),
+            next: from,
+        };
+        while events.next < until && events.taken.len() < AHEAD_EVENTS_MAX {
+            self.read_events(until, &mut events)?;
+        }
+        Ok(Ahead {
+            rows,
+            tags,
+            members,
+            orders,
+            events,
+        })
+    }
+
+    /// Takes in what was read ahead, and what was too much for that; answers the rows.
+    pub(super) fn take(
+        &mut self,
+        changed: &Changed,
+        ahead: Ahead,
+        from: Offset,
+    ) -> Result<Snapshot, AudienceError> {
+        let inner = self.inner.clone();
+        let until = ahead.position();
+        let Ahead {
+            rows,
+            tags,
+            members,
+            orders,
+            events,
+        } = ahead;
         if changed.everybody {
-            self.schema = Arc::new(schema_of(&snapshot)?);
-            let tags = inner.book.lock().tags.clone();
+            self.schema = Arc::new(schema_of(&rows)?);
             let views = inner.engine.lock().views();
             load::load_all(
-                &snapshot,
+                &rows,
                 &self.schema,
                 &tags,
                 &views,
@@ -76,17 +157,39 @@ impl Keeper {
                 1,
                 &|_| (),
             )?;
+        } else if let Some(read) = members {
+            give_members(&mut inner.engine.lock(), &read, &tags);
         } else {
-            self.take_members(&snapshot, &changed.members)?;
+            self.take_members(&rows, &changed.members)?;
         }
-        match changed.all_orders {
-            true => orders::tell_all(&snapshot, &inner.engine)?,
-            false => self
-                .orders
-                .take(&snapshot, &changed.orders, &inner.engine)?,
+        if changed.all_orders {
+            orders::tell_all(&rows, &inner.engine)?;
         }
-        self.look_for_entries(&snapshot)?;
-        Ok(snapshot)
+        {
+            let mut engine = inner.engine.lock();
+            orders.iter().for_each(|told| told.apply(&mut engine));
+        }
+        self.look_for_entries(&rows)?;
+        let at = match self.give_events(events) {
+            Some(next) => next,
+            None => from,
+        };
+        self.take_events(at, until)?;
+        Ok(rows)
+    }
+
+    fn read_members(
+        &self,
+        rows: &Snapshot,
+        tags: &TagCodes,
+        views: &Views,
+        members: &[MemberNo],
+    ) -> Result<Vec<Read>, AudienceError> {
+        let mut read = Vec::with_capacity(members.len());
+        for member in members {
+            read.extend(Read::of(rows, &self.schema, tags, views, *member)?);
+        }
+        Ok(read)
     }
 
     pub(super) fn take_members(
@@ -100,56 +203,76 @@ impl Keeper {
         let tags = self.inner.book.lock().tags.clone();
         let views = self.inner.engine.lock().views();
         for members in members.chunks(CHUNK) {
-            let mut read = Vec::with_capacity(members.len());
-            for member in members {
-                read.extend(Read::of(snapshot, &self.schema, &tags, &views, *member)?);
-            }
-            let mut engine = self.inner.engine.lock();
-            read.iter().for_each(|read| read.apply(&mut engine, &tags));
+            let read = self.read_members(snapshot, &tags, &views, members)?;
+            give_members(&mut self.inner.engine.lock(), &read, &tags);
         }
         Ok(())
     }
 
-    pub(super) fn take_events(&mut self, from: Offset, until: Offset) -> Result<(), AudienceError> {
-        let Keeper { inner, heeded, .. } = self;
+    fn take_events(&mut self, from: Offset, until: Offset) -> Result<(), AudienceError> {
         let mut at = from;
-        if inner.engine.lock().heeds_others(heeded) {
-            *heeded = inner.engine.lock().heeded();
-        }
         while at < until {
-            let mut taken = Vec::with_capacity(CHUNK);
-            // Broken off between two results only, so that a position says which events the engine has.
-            let mut forgotten: Vec<IdentNo> = Vec::new();
-            let orders = heeded.asks_orders();
-            let mut pick = |name: &str| heeded.heeds(name);
-            let mut each = |event: &HistoryEvent<'_>| {
-                if !event.test {
-                    taken.push(Taken::of(event));
-                }
-                match taken.len() < CHUNK {
-                    true => ControlFlow::Continue(()),
-                    false => ControlFlow::Break(()),
-                }
+            self.heed();
+            let mut events = Events {
+                taken: Vec::with_capacity(CHUNK),
+                forgotten: Vec::new(),
+                next: at,
             };
-            let mut erased = |fragments: &[IdentNo]| forgotten.extend_from_slice(fragments);
-            let tail = &inner.tail;
-            let next = tail.read(at, until, &mut pick, orders, &mut each, &mut erased)?;
-            let mut applied = inner.applied.lock();
-            let mut engine = inner.engine.lock();
-            if engine.heeds_others(heeded) {
-                // A measure was begun meanwhile, from where these events begin.
-                *heeded = engine.heeded();
-                continue;
-            }
-            give(&mut engine, &mut taken);
-            // They are in no list any more. What lists keep of them is forgotten with their keys, by the effect.
-            for fragment in forgotten {
-                engine.apply(Change::Forget { fragment });
-            }
-            applied.0 = next;
-            at = next;
+            self.read_events(until, &mut events)?;
+            at = self.give_events(events).unwrap_or(at);
         }
         Ok(())
+    }
+
+    /// Asks the engine which events it wants, if that may be others.
+    fn heed(&mut self) {
+        let engine = self.inner.engine.lock();
+        if engine.heeds_others(&self.heeded) {
+            self.heeded = engine.heeded();
+        }
+    }
+
+    /// Reads some more events. Broken off between two results only, so that a position says which events there are.
+    fn read_events(&mut self, until: Offset, events: &mut Events) -> Result<(), AudienceError> {
+        let Keeper { inner, heeded, .. } = self;
+        let Events {
+            taken,
+            forgotten,
+            next,
+        } = events;
+        let enough = taken.len() + CHUNK;
+        let orders = heeded.asks_orders();
+        let mut pick = |name: &str| heeded.heeds(name);
+        let mut each = |event: &HistoryEvent<'_>| {
+            if !event.test {
+                taken.push(Taken::of(event));
+            }
+            match taken.len() < enough {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        let mut erased = |fragments: &[IdentNo]| forgotten.extend_from_slice(fragments);
+        *next = (inner.tail).read(*next, until, &mut pick, orders, &mut each, &mut erased)?;
+        Ok(())
+    }
+
+    /// Gives events to the engine; answers where the next ones begin. `None`: a measure was begun meanwhile, from where these
+    /// events begin, so they have to be read again.
+    fn give_events(&self, mut events: Events) -> Option<Offset> {
+        let inner = &self.inner;
+        let mut applied = inner.applied.lock();
+        let mut engine = inner.engine.lock();
+        if engine.heeds_others(&self.heeded) {
+            return None;
+        }
+        give(&mut engine, &mut events.taken);
+        // They are in no list any more. What lists keep of them is forgotten with their keys, by the effect.
+        for fragment in events.forgotten {
+            engine.apply(Change::Forget { fragment });
+        }
+        applied.0 = events.next;
+        Some(events.next)
     }
 
     /// Takes in lists that came, changed or went.
@@ -208,6 +331,10 @@ impl Keeper {
         give(&mut inner.engine.lock(), &mut taken);
         Ok(())
     }
+}
+
+fn give_members(engine: &mut Engine, read: &[Read], tags: &TagCodes) {
+    read.iter().for_each(|read| read.apply(engine, tags));
 }
 
 fn give(engine: &mut Engine, taken: &mut Vec<Taken>) {

@@ -126,3 +126,25 @@ async fn rules_see_orders_as_they_stand() {
     let changes = world.changes("user_id:b");
     assert_eq!(changes, ["+1 live", "-1 live"], "{b:?}: nothing in between");
 }
+
+/// Too many orders at once to note each: all are looked at.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_orders_than_are_noted_one_by_one() {
+    const PEOPLE: u64 = 30;
+    const TWO: &str = r#"{"event":"@order","where":[{"attr":"order.status","op":"eq","value":"paid"}],"op":"gte","value":2}"#;
+    let mut world = World::new().await;
+    let live = world.segment("live", TWO).await;
+    world.serving(live, 1).await;
+    for (status, wanted) in [("paid", PEOPLE), ("cancelled", 0), ("refunded", 0)] {
+        let mut records = Vec::new();
+        for order in 0..2 * PEOPLE {
+            let who = format!("user_id:p{}", order / 2);
+            records.extend(world.admit_order(&[&who], &format!("o{order}"), status, 1, "5"));
+        }
+        world.append(&records).await;
+        world.settled().await;
+        assert_eq!(world.count(TWO).await, wanted, "{status}");
+        let members = (world.audience()).segment_members(&BrandSet::All, live, None, 100);
+        assert_eq!(members.unwrap().len() as u64, wanted, "{status}");
+    }
+}
