@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use actors::history::{Columns, Each, History, HistoryError, HistoryEvent, HistoryOrder, Wanted};
 use actors::machine::{Rows, RowsError};
-use actors::model::{IdentNo, MemberNo, OrderChange, Scope, Time};
+use actors::model::{BrandId, IdentNo, MemberNo, OrderChange, Scope, Time};
 use actors::store::Snapshot;
 use cdp::audience::{Change, Engine, OrderTold, Series};
 use cdp::identity::row as identity;
@@ -29,8 +29,8 @@ const PATIENCE_ROUNDS: u32 = 400;
 pub(super) struct Told {
     holder: IdentNo,
     order: IdentNo,
-    /// `None`: it does not count, or is not there any more.
-    facts: Option<(Order, String)>,
+    /// When it was placed, whose it is, what it says. `None`: it does not count, or is not there any more.
+    facts: Option<(Time, BrandId, String)>,
 }
 
 impl Told {
@@ -39,18 +39,15 @@ impl Told {
         Told {
             holder,
             order,
-            facts: counts.map(|order| {
-                let facts = order.facts();
-                (order, facts)
-            }),
+            facts: counts.map(|order| (order.head.time(), order.head.brand, order.facts())),
         }
     }
 
     fn told(&self) -> Option<OrderTold<'_>> {
-        self.facts.as_ref().map(|(order, facts)| OrderTold {
-            time: order.head.time(),
+        (self.facts.as_ref()).map(|(time, brand, facts)| OrderTold {
+            time: *time,
             facts,
-            brand: order.head.brand,
+            brand: *brand,
         })
     }
 
