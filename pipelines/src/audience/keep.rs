@@ -259,7 +259,7 @@ impl Keeper {
         };
         let until = ahead.position();
         // Questions see all of a round or nothing of it. Only when everything is read anew, which takes long, they see it come.
-        let whole = (!changed.everybody).then(|| inner.whole.write());
+        let whole = (!changed.everybody).then(|| inner.hold());
         let snapshot = match self.take(&changed, ahead, from) {
             Ok(snapshot) => snapshot,
             Err(error) => return Err(self.give_back(changed, error)),
@@ -283,18 +283,14 @@ impl Keeper {
     }
 
     /// Lets time pass and tells what came of it. `whole`: held until members were looked at again for a moment.
-    fn settle(
-        &mut self,
-        until: Offset,
-        mut whole: Option<RwLockWriteGuard<'_, ()>>,
-    ) -> Result<(), AudienceError> {
+    fn settle(&mut self, until: Offset, mut whole: Option<Hold<'_>>) -> Result<(), AudienceError> {
         let inner = self.inner.clone();
         let now = inner.platform.clock().now();
         let end = Instant::now() + SETTLE_MAX;
         let mut more = true;
         while more && Instant::now() < end && !self.stopping() {
             let (found, retags) = {
-                let _whole = whole.take().unwrap_or_else(|| inner.whole.write());
+                let _whole = whole.take().unwrap_or_else(|| inner.hold());
                 let mut engine = inner.engine.lock();
                 more = engine.tick(now);
                 if !more {
@@ -398,6 +394,27 @@ impl Keeper {
             .waiting
             .store(self.outbox.len() as u64, Ordering::Relaxed);
         Ok(())
+    }
+}
+
+/// Keeps questions waiting, and says for how long.
+struct Hold<'a> {
+    _whole: RwLockWriteGuard<'a, ()>,
+    begun: Instant,
+}
+
+impl Inner {
+    fn hold(&self) -> Hold<'_> {
+        Hold {
+            _whole: self.whole.write(),
+            begun: Instant::now(),
+        }
+    }
+}
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        metrics::histogram!("tributary_audience_held_seconds").record(self.begun.elapsed());
     }
 }
 
