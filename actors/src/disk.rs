@@ -7,6 +7,7 @@
 //! Absent on purpose: memory maps, asynchronous I/O, directories below directories that come and go.
 
 mod real;
+mod room;
 mod sim;
 
 use std::io;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use real::RealDisk;
+pub use room::{DiskSpace, Room, has_room, space};
 pub use sim::{SimDisk, SimStats};
 
 use crate::log::LogError;

@@ -27,7 +27,7 @@ mod source;
 mod webhook;
 
 pub use api_key::{ADMIN, ApiKey, NewApiKey};
-pub use audit::{Act, AuditEntry, AuditQuery, AuditVerdict};
+pub use audit::{Act, AuditEntry, AuditQuery, AuditVerdict, Change};
 pub use brand::Brand;
 pub use definition::{Definition, DefinitionState, NewDefinition, Outbox};
 pub use error::RegistryError;
@@ -36,8 +36,9 @@ pub use key::{Secret, is_key};
 pub use list_entry::{ListEntry, Print, Waiting};
 pub use page::{PAGE_MAX, Page};
 pub use resource::{
-    Author, Column, DELETED, Filter, Followed, Imported, Item, ItemChange, ItemVersion, Listed,
-    NewItem, Reference, ResourceChanged, ResourceKind, ResourceQuery, Test, Word,
+    Author, Column, DELETED, Filter, Followed, ImportOutcome, ImportRow, Imported, Item,
+    ItemChange, ItemVersion, Listed, NewItem, Reference, ResourceChanged, ResourceKind,
+    ResourceQuery, Test, Word,
 };
 pub use source::{NewSource, Source, SourceChange};
 pub use webhook::{NewWebhook, Telling, Webhook, WebhookChange};

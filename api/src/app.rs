@@ -23,7 +23,7 @@ use pipelines::audience::{Audience, AudienceError, Sees};
 use pipelines::dictionary::RuleNames;
 use pipelines::dictionary::observed::Observed;
 use pipelines::search::Search;
-use pipelines::{Platform, PlatformError, effect};
+use pipelines::{Platform, PlatformError, Writes, effect};
 use tokio::sync::broadcast;
 
 use crate::config::Config;
@@ -259,6 +259,11 @@ impl App {
         self.nonce.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Whether the disk takes what is written. Touches the disk if it was full.
+    pub async fn writes(&self) -> Result<Writes, ApiError> {
+        self.blocking(|platform| Ok(platform.writes())).await
+    }
+
     /// Whether the process is stopping.
     pub fn draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -487,8 +492,19 @@ impl App {
     }
 
     /// Brings gauges up to date before they are read.
-    pub fn measure(&self) -> Result<(), ApiError> {
+    pub async fn measure(&self) -> Result<(), ApiError> {
         let stats = self.platform.stats()?;
+        let writes = self.writes().await?;
+        for (name, is) in [
+            ("tributary_disk_full", writes == Writes::DiskFull),
+            ("tributary_disk_low", writes != Writes::Taken),
+        ] {
+            metrics::gauge!(name).set(f64::from(u8::from(is)));
+        }
+        // A disk that says nothing of itself leaves the gauge where it was.
+        if let Ok(bytes) = self.platform.disk_free() {
+            metrics::gauge!("tributary_disk_free_bytes").set(bytes as f64);
+        }
         for (name, value) in [
             ("tributary_events_received", stats.received as f64),
             ("tributary_events_applied", stats.applied as f64),

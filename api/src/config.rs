@@ -52,6 +52,8 @@ pub struct Config {
     pub import: ImportLimits,
     /// The object store that imports read and exports write, if one is configured.
     pub object_store: Option<Settings>,
+    /// Proxies that say truly from where a request comes.
+    pub trusted_proxies: Networks,
     /// Networks that effects may go to besides public addresses.
     pub allow_networks: Networks,
     /// A backup is taken every day: a folder for them was named.

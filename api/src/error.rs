@@ -30,6 +30,7 @@ macro_rules! table {
 table! {
     // What the caller sent.
     "after_form"            400 "Pass the Tributary-Token of a write, e.g. 1-4711."
+    "after_unknown"         400 "Read without after, or with the token of a write to this installation: what a restore does not have is not coming."
     "body_empty"            400 "Send a body; what this path takes is at /docs."
     "body_invalid"          400 "Compare the body with /docs; unknown and server-owned fields are refused."
     "body_not_json"         400 "Send one JSON document as UTF-8."

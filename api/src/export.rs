@@ -47,6 +47,9 @@ pub struct Detail {
     pub key: i64,
     /// Its name, for the audit.
     pub by: String,
+    /// The address that it asked from, for the audit.
+    #[serde(default)]
+    pub from: String,
     /// The folder of the object store that the file is written to as well, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Location>,

@@ -5,6 +5,7 @@ pub mod bodies;
 pub mod file;
 pub mod input;
 pub mod io;
+pub mod origin;
 pub mod page;
 pub mod reply;
 pub mod route;

@@ -27,7 +27,13 @@ pub use form::{Common, read};
 pub use routes::{UsesAnswer, author, load, note, note_item, routes, schema_of, use_view};
 pub use table::{SheetFormat, XLSX_CELL_CHARS, read_table, safe};
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use actors::model::BrandId;
 use actors::registry::{Reference, ResourceKind, Word};
+use parking_lot::Mutex;
+use pipelines::dictionary::RuleNames;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use utoipa::ToSchema;
@@ -35,6 +41,7 @@ use utoipa::ToSchema;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission};
+use crate::names;
 
 /// States of most kinds: being written, at work, at rest.
 pub const STATES: &[&str] = &["draft", "enabled", "disabled"];
@@ -67,6 +74,11 @@ pub trait Resource: Send + Sync + 'static {
     /// An engine works by it: answers say which version is at work.
     const BUILT: bool = false;
 
+    /// Whether the engine has something to build of this one.
+    fn is_built(_body: &Self::Body) -> bool {
+        Self::BUILT
+    }
+
     /// Checks what somebody wrote and finds what it refers to.
     fn check(
         context: &Context<'_>,
@@ -88,6 +100,45 @@ pub struct Context<'a> {
     pub shared: &'a Shared,
     /// Who writes.
     pub caller: &'a Caller,
+    /// What comes together with what is checked: rows of one import name each other.
+    coming: Vec<Coming>,
+    /// What rules may name, by the brand that owns them: read once for all that is checked.
+    names: Mutex<BTreeMap<BrandId, Arc<RuleNames>>>,
+}
+
+/// A resource that is not there yet and will be.
+struct Coming {
+    kind: &'static str,
+    /// What others call it.
+    handle: String,
+    /// What it says, unchecked.
+    body: String,
+}
+
+impl<'a> Context<'a> {
+    /// For what this caller writes.
+    pub fn new(shared: &'a Shared, caller: &'a Caller) -> Context<'a> {
+        Context {
+            shared,
+            caller,
+            coming: Vec::new(),
+            names: Mutex::default(),
+        }
+    }
+
+    /// What rules owned by `brand` may name.
+    pub async fn names(&self, brand: BrandId) -> Result<Arc<RuleNames>, ApiError> {
+        if let Some(known) = self.names.lock().get(&brand) {
+            return Ok(known.clone());
+        }
+        let mut names = names::names(self.shared, brand).await?;
+        for coming in &self.coming {
+            names.expect(coming.kind, &coming.handle, &coming.body);
+        }
+        let names = Arc::new(names);
+        self.names.lock().insert(brand, names.clone());
+        Ok(names)
+    }
 }
 
 /// What somebody wrote.

@@ -95,6 +95,16 @@ impl RuleNames {
         }
     }
 
+    /// Notes one that is not there yet and comes together with what is checked: others call it so, and its body says this.
+    pub fn expect(&mut self, kind: &str, handle: &str, body: &str) {
+        if kind == TAG.name {
+            self.tags.insert(handle.to_owned(), tag_type(body));
+        } else if kind == SEGMENT.name {
+            // What it names in turn is looked at when it is made.
+            self.segments.insert(handle.to_owned(), Vec::new());
+        }
+    }
+
     /// Checks a rule, in JSON or as text, and makes it a plan. `this`: the segment that it defines, to find cycles.
     pub fn compile(
         &self,
@@ -130,8 +140,8 @@ pub fn references(plan: &Plan) -> Vec<Reference> {
 }
 
 /// The type that constants of a tag's conditions have.
-fn tag_type(tag: &Item) -> Known {
-    let tag: Result<TagDefinition, _> = serde_json::from_str(&tag.body);
+fn tag_type(body: &str) -> Known {
+    let tag: Result<TagDefinition, _> = serde_json::from_str(body);
     match tag {
         Ok(tag) => Known::Typed(tag.value_type.attribute_type()),
         Err(_) => Known::Seen,
@@ -147,7 +157,7 @@ fn named(segment: &Item) -> Vec<Box<str>> {
 
 fn typed(tags: &[Item]) -> BTreeMap<String, Known> {
     (tags.iter())
-        .map(|tag| (tag.code.clone(), tag_type(tag)))
+        .map(|tag| (tag.code.clone(), tag_type(&tag.body)))
         .collect()
 }
 

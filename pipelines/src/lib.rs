@@ -18,4 +18,4 @@ pub mod publish;
 pub mod search;
 pub mod stats;
 
-pub use platform::{Platform, PlatformConfig, PlatformError, StartError, StoredEvent};
+pub use platform::{Platform, PlatformConfig, PlatformError, StartError, StoredEvent, Writes};

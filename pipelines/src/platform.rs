@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::disk::FolderLock;
+use actors::disk::{FolderLock, Room, space};
 use actors::history::History;
 use actors::log::archive::FolderArchive;
 use actors::log::segment::{SegmentLog, SegmentOptions};
@@ -18,7 +18,7 @@ use actors::registry::{Installation, InstallationWish, Registry, RegistryError};
 use actors::runtime::core::read_state;
 use actors::runtime::feed::FeedError;
 use actors::runtime::gate::Limits;
-use actors::runtime::node::{AdmitError, Lagging, Node, Parts};
+use actors::runtime::node::{AdmitError, Node, Parts, Unseen};
 use actors::runtime::progress::UnitProgress;
 use actors::runtime::restore::RestoreError;
 use actors::runtime::rows::DiskRows;
@@ -138,9 +138,9 @@ pub enum PlatformError {
     /// Not admitted.
     #[error(transparent)]
     Admit(#[from] AdmitError),
-    /// The write is not visible yet.
+    /// The write is not visible yet, or there is none.
     #[error(transparent)]
-    Lagging(#[from] Lagging),
+    Unseen(#[from] Unseen),
     /// Rows cannot be read.
     #[error(transparent)]
     Rows(#[from] RowsError),
@@ -165,7 +165,7 @@ impl Fault for PlatformError {
     fn kind(&self) -> ErrorKind {
         match self {
             PlatformError::Admit(error) => error.kind(),
-            PlatformError::Lagging(error) => error.kind(),
+            PlatformError::Unseen(error) => error.kind(),
             PlatformError::Rows(error) => error.kind(),
             PlatformError::Store(error) => error.kind(),
             PlatformError::Feed(error) => error.kind(),
@@ -177,7 +177,7 @@ impl Fault for PlatformError {
     fn code(&self) -> &'static str {
         match self {
             PlatformError::Admit(error) => error.code(),
-            PlatformError::Lagging(error) => error.code(),
+            PlatformError::Unseen(error) => error.code(),
             PlatformError::Rows(error) => error.code(),
             PlatformError::Store(error) => error.code(),
             PlatformError::Feed(error) => error.code(),
@@ -189,7 +189,7 @@ impl Fault for PlatformError {
     fn retry(&self) -> Retry {
         match self {
             PlatformError::Admit(error) => error.retry(),
-            PlatformError::Lagging(error) => error.retry(),
+            PlatformError::Unseen(error) => error.retry(),
             PlatformError::Undecided => Retry::After(1),
             PlatformError::Rows(error) => error.retry(),
             PlatformError::Store(error) => error.retry(),
@@ -198,6 +198,17 @@ impl Fault for PlatformError {
             PlatformError::Registry(error) => error.retry(),
         }
     }
+}
+
+/// What becomes of writes, as far as the disk goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    /// They are taken and become visible.
+    Taken,
+    /// They are taken while the logs have room, but rows wait for more of it: reads show what was before.
+    DiskLow,
+    /// They are refused: the newest write of a log found no room, and there is none yet.
+    DiskFull,
 }
 
 /// An event as identity sent it to its member.
@@ -227,6 +238,7 @@ pub struct Platform {
     effect_hold: EffectHold,
     zone: jiff::tz::TimeZone,
     recorded: Time,
+    room: Room,
     _lock: FolderLock,
 }
 
@@ -309,6 +321,7 @@ impl Platform {
         for (kind, version) in sent.all() {
             registry.definition_sent(&kind, version);
         }
+        let room = Room::new(layout.root());
         Ok(Platform {
             config,
             installation,
@@ -326,6 +339,7 @@ impl Platform {
             effect_hold,
             zone,
             recorded,
+            room,
             _lock: lock,
         })
     }
@@ -526,6 +540,23 @@ impl Platform {
     /// Whether effects wait for a person, and why.
     pub fn effect_hold(&self) -> &EffectHold {
         &self.effect_hold
+    }
+
+    /// Whether the disk takes what is written. Touches the disk if a log found it full.
+    pub fn writes(&self) -> Writes {
+        let wanted = self.raw.no_room().max(self.results.no_room());
+        if wanted > 0 && !self.room.is_there(wanted) {
+            Writes::DiskFull
+        } else if self.rows.writer().paused() {
+            Writes::DiskLow
+        } else {
+            Writes::Taken
+        }
+    }
+
+    /// Bytes that are free on the disk of the data folder.
+    pub fn disk_free(&self) -> std::io::Result<u64> {
+        space(self.layout.root()).map(|space| space.free)
     }
 
     /// Something that keeps it from working, if there is such.

@@ -34,9 +34,16 @@ pub struct Stats {
     pub orders_without_person: i64,
     /// Sum of order amounts by currency, in the smallest unit.
     pub order_amount: BTreeMap<String, i64>,
-    /// Every counter by name.
+    /// Every counter by name: `applied` is what members took, [`IDENTIFIED`] what identity sent them.
     pub counters: BTreeMap<String, i64>,
 }
+
+/// What identity's `applied` is called among the counters of all: events of which it has decided whose they are. Members
+/// count the same events as `applied` a moment later, so the two are not added up.
+pub const IDENTIFIED: &str = "identified";
+
+/// What a unit counts the events as that it took.
+const APPLIED: &str = "applied";
 
 /// Counter prefix of order amounts; the currency follows.
 const ORDER_AMOUNT: &str = "order_amount.";
@@ -45,17 +52,12 @@ impl Stats {
     /// Adds up the counters of all units.
     pub fn of(totals: &[(Unit, UnitState)]) -> Stats {
         let mut counters: BTreeMap<String, i64> = BTreeMap::new();
-        for (_, state) in totals {
-            add(&mut counters, &state.counters);
+        for (unit, state) in totals {
+            add(&mut counters, *unit, &state.counters);
         }
-        let to_members: i64 = totals
-            .iter()
-            .filter(|(unit, _)| unit.kind == UnitKind::Member)
-            .filter_map(|(_, state)| state.counters.get("applied"))
-            .sum();
         let of = |name: &str| counters.get(name).copied().unwrap_or_default();
         Stats {
-            applied: to_members + of("items_told"),
+            applied: of(APPLIED) + of("items_told"),
             duplicates: of("duplicates"),
             dead_letters: of("dead_letters"),
             members: of("members"),
@@ -89,9 +91,16 @@ pub fn unit_states(rows: &dyn Rows, partitions: u16) -> Result<Vec<(Unit, UnitSt
     Ok(states)
 }
 
-fn add(totals: &mut BTreeMap<String, i64>, counters: &Counters) {
+fn add(totals: &mut BTreeMap<String, i64>, unit: Unit, counters: &Counters) {
     for (name, by) in counters {
-        let total = totals.entry(name.to_string()).or_default();
+        let name = match (unit.kind, &**name) {
+            (UnitKind::Identity, APPLIED) => IDENTIFIED,
+            (_, name) => name,
+        };
+        let total = totals.entry(name.to_owned()).or_default();
         *total = total.wrapping_add(*by);
     }
 }
+
+#[cfg(test)]
+mod tests;

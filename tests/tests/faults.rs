@@ -264,7 +264,23 @@ fn row_8_a_full_disk_refuses_writes_answers_reads_and_resumes() {
     let member = sandbox.member("user_id:full", "");
     assert_eq!(member["status"], "member", "reads work: {member}");
     assert!(sandbox.runs(), "it lives");
+    // Requests go on being sent to it, but whoever watches sees that nothing can be written.
+    let ready = sandbox.http().get("/readyz");
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    let writes = |sandbox: &Sandbox| sandbox.http().read("/readyz")["writes"].clone();
+    let expected = if answer.status == 507 {
+        "disk_full"
+    } else {
+        "disk_low"
+    };
+    assert_eq!(writes(&sandbox), expected);
+    let gauge = || sandbox.http().get("/metrics").text();
+    assert!(gauge().contains("tributary_disk_low 1"), "{}", gauge());
     fs::remove_file(&filler).unwrap();
+    tests::wait::until("room to be seen without a write", || {
+        (writes(&sandbox) == "ok").then_some(())
+    });
+    assert!(gauge().contains("tributary_disk_low 0"), "{}", gauge());
     let again = tests::wait::until("writes to be taken again", || {
         let answer = sender.json("POST", "/v1/events", &event);
         (answer.status == 200).then_some(answer)

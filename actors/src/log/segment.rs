@@ -216,6 +216,16 @@ impl SegmentLog {
             .map_or((0, 0), |partition| partition.waiting())
     }
 
+    /// Bytes for which the disk had no room at the newest write of a partition, the most of all; 0: all had room. Nothing
+    /// looks at the disk by itself: what was refused stays so here until the next append.
+    pub fn no_room(&self) -> u64 {
+        let partitions = self.partitions.iter().flatten();
+        partitions
+            .map(|partition| partition.no_room())
+            .max()
+            .unwrap_or(0)
+    }
+
     /// What was written since open.
     pub fn counts(&self, partition: PartitionId) -> Counts {
         self.partition(partition)

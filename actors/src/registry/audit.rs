@@ -1,6 +1,9 @@
 //! The audit chain: who did what, in the order of the commits. Each entry holds the hash of itself and of the one before,
 //! so an entry that was changed, taken out or put in later does not fit.
 //!
+//! An entry names who did it, from which address, and of what has versions those before and after and the fields that
+//! differ; not their values, which may be personal: the versions themselves are kept beside ([`super::ItemVersion`]).
+//!
 //! Entries are only ever added. What the chain cannot show by itself is that its end was cut off: keep the hash that
 //! [`Registry::audit_verify`] answers elsewhere (the log of the process has it at every check) and compare.
 
@@ -16,6 +19,8 @@ use crate::model::{BrandId, BrandSet, Scope, Time};
 pub struct Act {
     /// Who: the name of the key or user.
     pub by: String,
+    /// From where: the address that the request came from. Empty: nobody asked, or it was not noted then.
+    pub from: String,
     /// The brand that it is about; 0: the group.
     pub brand: BrandId,
     /// What, e.g. `create`, `export`.
@@ -26,6 +31,19 @@ pub struct Act {
     pub item: String,
     /// More, for people. Never personal data: it cannot be erased.
     pub detail: String,
+    /// What became of something that has versions.
+    pub change: Option<Change>,
+}
+
+/// What an act changed of something that has versions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Change {
+    /// The version before; 0: there was none.
+    pub before: i64,
+    /// The version since.
+    pub after: i64,
+    /// Names of the fields that differ, never their values; empty where all of it came or went.
+    pub fields: Vec<String>,
 }
 
 /// An entry of the chain.
@@ -37,6 +55,8 @@ pub struct AuditEntry {
     pub at: Time,
     /// What.
     pub act: Act,
+    /// Which parts its hash covers: 1 until addresses and changes were noted, 2 since.
+    pub form: i64,
     /// Hash over the entry and the hash before, in hexadecimal.
     pub hash: String,
 }
@@ -65,6 +85,9 @@ pub struct AuditQuery {
 
 /// Entries read at once by a check.
 const CHUNK: i64 = 1_000;
+
+/// The form of new entries. Entries are checked by the form that they were made in, so those of older programs still fit.
+const FORM: i64 = 2;
 
 impl Registry {
     /// Enters something that is no change of the registry itself: an export, a reveal, a command.
@@ -132,7 +155,7 @@ impl Registry {
             for row in &rows {
                 let entry = entry_of(row)?;
                 let fits = entry.seq == verdict.entries + 1
-                    && entry.hash == hash(&verdict.head, entry.seq, &entry.act, entry.at);
+                    && hash(&verdict.head, &entry).is_some_and(|hash| hash == entry.hash);
                 if !fits {
                     verdict.broken_at = Some(verdict.entries + 1);
                     return Ok(verdict);
@@ -160,9 +183,18 @@ pub(super) async fn enter(
         Some(row) => (row.try_get::<i64, _>("seq")? + 1, row.try_get("hash")?),
         None => (1, String::new()),
     };
+    let mut entry = AuditEntry {
+        seq,
+        at: now,
+        act: act.clone(),
+        form: FORM,
+        hash: String::new(),
+    };
+    entry.hash = hash(&before, &entry).expect("this program knows the form that it writes");
+    let change = act.change.as_ref();
     sqlx::query(
-        "INSERT INTO audit (seq, at, actor, brand, action, kind, item, detail, hash) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        "INSERT INTO audit (seq, at, actor, brand, action, kind, item, detail, hash, form, address, version_before, \
+         version_after, fields) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
     )
     .bind(seq)
     .bind(now.0)
@@ -172,7 +204,12 @@ pub(super) async fn enter(
     .bind(&*act.kind)
     .bind(&*act.item)
     .bind(&*act.detail)
-    .bind(hash(&before, seq, act, now))
+    .bind(entry.hash)
+    .bind(FORM)
+    .bind(&*act.from)
+    .bind(change.map_or(0, |change| change.before))
+    .bind(change.map_or(0, |change| change.after))
+    .bind(change.map_or_else(String::new, |change| change.fields.join(",")))
     .execute(tx)
     .await?;
     Ok(())
@@ -186,21 +223,34 @@ fn sees(scope: &Scope, brand: BrandId) -> bool {
     }
 }
 
-/// The hash of an entry: every part with its length, so that no two entries read the same.
-fn hash(before: &str, seq: i64, act: &Act, at: Time) -> String {
-    let mut hasher = blake3::Hasher::new_derive_key("tributary 2026 audit chain v1");
+/// The hash of an entry: every part with its length, so that no two entries read the same. `None`: no entry of that form
+/// looks like this.
+fn hash(before: &str, entry: &AuditEntry) -> Option<String> {
+    let AuditEntry { seq, at, act, .. } = entry;
     let numbers = [seq.to_string(), at.0.to_string(), act.brand.0.to_string()];
-    let texts = [
-        before,
-        &*numbers[0],
-        &*numbers[1],
-        &*numbers[2],
-        &*act.by,
-        &*act.action,
-        &*act.kind,
-        &*act.item,
-        &*act.detail,
-    ];
+    let [seq, at, brand] = &numbers;
+    let told = [&*act.by, &*act.action, &*act.kind, &*act.item, &*act.detail];
+    let mut texts = vec![before, &seq[..], &at[..], &brand[..]];
+    texts.extend(told);
+    match entry.form {
+        1 => {
+            // What that form's hash does not cover must not be there.
+            let plain = act.from.is_empty() && act.change.is_none();
+            plain.then(|| hash_of("tributary 2026 audit chain v1", &texts))
+        }
+        2 => {
+            let change = act.change.clone().unwrap_or_default();
+            let (was, is) = (change.before.to_string(), change.after.to_string());
+            let fields = change.fields.join(",");
+            texts.extend([&*act.from, &*was, &*is, &*fields]);
+            Some(hash_of("tributary 2026 audit chain v2", &texts))
+        }
+        _ => None,
+    }
+}
+
+fn hash_of(form: &str, texts: &[&str]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key(form);
     for text in texts {
         hasher.update(&(text.len() as u64).to_be_bytes());
         hasher.update(text.as_bytes());
@@ -209,17 +259,29 @@ fn hash(before: &str, seq: i64, act: &Act, at: Time) -> String {
 }
 
 fn entry_of(row: &AnyRow) -> Result<AuditEntry, RegistryError> {
+    let fields: String = row.try_get("fields")?;
+    let change = Change {
+        before: row.try_get("version_before")?,
+        after: row.try_get("version_after")?,
+        fields: match &*fields {
+            "" => Vec::new(),
+            fields => fields.split(',').map(str::to_owned).collect(),
+        },
+    };
     Ok(AuditEntry {
         seq: row.try_get("seq")?,
         at: Time(row.try_get("at")?),
         act: Act {
             by: row.try_get("actor")?,
+            from: row.try_get("address")?,
             brand: BrandId(super::db_u32(row.try_get("brand")?)?),
             action: row.try_get("action")?,
             kind: row.try_get("kind")?,
             item: row.try_get("item")?,
             detail: row.try_get("detail")?,
+            change: (change != Change::default()).then_some(change),
         },
+        form: row.try_get("form")?,
         hash: row.try_get("hash")?,
     })
 }

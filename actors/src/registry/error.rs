@@ -68,6 +68,26 @@ impl RegistryError {
         matches!(self, RegistryError::Contended(_))
     }
 
+    /// Whether it is about what was asked for, not about the database: another wish may pass in the same transaction.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            RegistryError::NotFound(_)
+            | RegistryError::Conflict(_)
+            | RegistryError::Taken { .. }
+            | RegistryError::InUse(_)
+            | RegistryError::Reference(_)
+            | RegistryError::Circle(_)
+            | RegistryError::Invalid { .. }
+            | RegistryError::Denied(_) => true,
+            RegistryError::Contended(_)
+            | RegistryError::Unavailable(_)
+            | RegistryError::Full
+            | RegistryError::Damaged(_)
+            | RegistryError::Unsupported(_)
+            | RegistryError::Statement(_) => false,
+        }
+    }
+
     pub(super) fn invalid(field: &'static str, what: impl Into<String>) -> RegistryError {
         RegistryError::Invalid {
             field,

@@ -64,6 +64,13 @@ const VERSIONS: &[Version] = &[
         "ALTER TABLE resources ADD COLUMN computed text NOT NULL DEFAULT ''",
         "ALTER TABLE resources ADD COLUMN computed_version bigint NOT NULL DEFAULT 0",
     ],
+    &[
+        "ALTER TABLE audit ADD COLUMN form bigint NOT NULL DEFAULT 1",
+        "ALTER TABLE audit ADD COLUMN address text NOT NULL DEFAULT ''",
+        "ALTER TABLE audit ADD COLUMN version_before bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE audit ADD COLUMN version_after bigint NOT NULL DEFAULT 0",
+        "ALTER TABLE audit ADD COLUMN fields text NOT NULL DEFAULT ''",
+    ],
 ];
 
 /// Brings the tables up to date. Refuses tables that a later version of this program has made.

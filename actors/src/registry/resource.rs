@@ -13,8 +13,11 @@ mod write;
 
 pub use list::{Column, Filter, Listed, ResourceQuery, Test};
 pub use read::ItemVersion;
-pub use write::{Author, Followed, Imported, ItemChange};
+pub use write::{Author, Followed, ImportOutcome, ImportRow, Imported, ItemChange};
 
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
 use sqlx::Row;
 use sqlx::any::AnyRow;
 
@@ -144,6 +147,52 @@ impl Item {
         }
     }
 
+    /// Whether it says what `new` does.
+    fn is(&self, new: &NewItem) -> bool {
+        let own = [
+            &self.code,
+            &self.name,
+            &self.description,
+            &self.folder,
+            &self.state,
+            &self.body,
+        ];
+        let wanted = [
+            &new.code,
+            &new.name,
+            &new.description,
+            &new.folder,
+            &new.state,
+            &new.body,
+        ];
+        self.brand == new.brand && own == wanted
+    }
+
+    /// Names of the fields in which another version differs: those that all have, then those of the body.
+    fn differs(&self, other: &Item) -> Vec<String> {
+        let common = [
+            ("name", &self.name, &other.name),
+            ("code", &self.code, &other.code),
+            ("description", &self.description, &other.description),
+            ("folder", &self.folder, &other.folder),
+            ("state", &self.state, &other.state),
+        ];
+        let mut fields: Vec<String> = common
+            .into_iter()
+            .filter(|(_, own, others)| own != others)
+            .map(|(name, ..)| name.to_owned())
+            .collect();
+        if self.body != other.body {
+            let (own, others) = (fields_of(&self.body), fields_of(&other.body));
+            let names: BTreeSet<&String> = own.keys().chain(others.keys()).collect();
+            let differing = names
+                .into_iter()
+                .filter(|name| own.get(*name) != others.get(*name));
+            fields.extend(differing.cloned());
+        }
+        fields
+    }
+
     /// The newest body is not at work yet and will be.
     pub fn building(&self) -> bool {
         self.serving != self.body_version && !self.cancelled()
@@ -153,6 +202,11 @@ impl Item {
     pub fn cancelled(&self) -> bool {
         self.cancelled == self.body_version
     }
+}
+
+/// The fields of a body. One that is no object was refused when it was written.
+fn fields_of(body: &str) -> Map<String, Value> {
+    serde_json::from_str(body).unwrap_or_default()
 }
 
 fn item_of(row: &AnyRow) -> Result<Item, RegistryError> {

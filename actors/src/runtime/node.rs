@@ -127,6 +127,38 @@ impl Fault for Lagging {
     }
 }
 
+/// Why a read does not see a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unseen {
+    /// Not yet.
+    #[error(transparent)]
+    Lagging(#[from] Lagging),
+    /// There is no such write: the token is of another installation, or of what a restore does not have.
+    #[error("no write of this installation has the token {token}")]
+    Unknown {
+        /// What was asked for.
+        token: Token,
+    },
+}
+
+impl Fault for Unseen {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Unseen::Lagging(error) => error.kind(),
+            Unseen::Unknown { .. } => ErrorKind::Invalid,
+        }
+    }
+    fn code(&self) -> &'static str {
+        match self {
+            Unseen::Lagging(error) => error.code(),
+            Unseen::Unknown { .. } => "after_unknown",
+        }
+    }
+    fn field(&self) -> Option<&str> {
+        matches!(self, Unseen::Unknown { .. }).then_some("after")
+    }
+}
+
 /// A running node.
 pub struct Node {
     shared: Arc<Shared>,
@@ -300,11 +332,18 @@ impl Node {
         token(CONTROL, self.raw.end(CONTROL).0.saturating_sub(1))
     }
 
-    /// Waits until a read sees the write of `token`.
-    pub async fn wait(&self, token: Token, limit: Duration) -> Result<(), Lagging> {
-        if token.0.offset == Offset(0) && self.raw.end(token.0.partition) == Offset(0) {
+    /// Waits until a read sees the write of `token`. A token is given once its write is durable, so one beyond the end of
+    /// the log is refused at once: nobody knows what will stand there.
+    pub async fn wait(&self, token: Token, limit: Duration) -> Result<(), Unseen> {
+        let Position { partition, offset } = token.0;
+        let end = self.raw.end(partition);
+        let known = partition.0 < self.raw.partitions();
+        if known && (offset, end) == (Offset(0), Offset(0)) {
             // See `token`: there was nothing to wait for.
             return Ok(());
+        }
+        if !known || offset >= end {
+            return Err(Unseen::Unknown { token });
         }
         let mut changes = self.shared.progress.subscribe();
         let end = || self.shared.results.end(RESULTS);
@@ -319,7 +358,7 @@ impl Node {
             }
         })
         .await;
-        seen.map_err(|_| Lagging { lag: self.lag() })
+        Ok(seen.map_err(|_| Lagging { lag: self.lag() })?)
     }
 
     /// How far each unit is.

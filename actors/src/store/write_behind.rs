@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{Committed, Progress, RowStore, StoreError};
+use crate::disk::{DiskSpace, space};
 use crate::model::Offset;
 
 /// Bounds of the write-behind thread.
@@ -310,7 +311,8 @@ fn write(shared: &Shared, frames: &[Committed]) -> Result<(), StoreError> {
 
 fn wait_for_space(shared: &Shared) -> Result<(), StoreError> {
     loop {
-        let (free, size) = disk_space(shared.store.folder())?;
+        let DiskSpace { free, size } = space(shared.store.folder())
+            .map_err(|error| super::error::from_io("look at the disk", error))?;
         if enough(free, size, shared.config.disk_reserve_bytes) {
             shared.paused.store(false, Ordering::Relaxed);
             return Ok(());
@@ -335,28 +337,6 @@ fn enough(free: u64, size: u64, reserve: u64) -> bool {
     /// A small disk keeps this part of itself instead.
     const PART: u64 = 20;
     free >= reserve.min(size / PART)
-}
-
-/// Free and total bytes of the file system that holds `folder`.
-fn disk_space(folder: &std::path::Path) -> Result<(u64, u64), StoreError> {
-    use std::os::unix::ffi::OsStrExt;
-    let path = std::ffi::CString::new(folder.as_os_str().as_bytes())
-        .map_err(|error| super::error::from_io("look at the disk", error.into()))?;
-    let mut space = std::mem::MaybeUninit::<libc::statvfs>::uninit();
-    // SAFETY: `path` ends in NUL and `space` is large enough for what statvfs writes.
-    let answer = unsafe { libc::statvfs(path.as_ptr(), space.as_mut_ptr()) };
-    if answer != 0 {
-        return Err(super::error::from_io(
-            "look at the disk",
-            std::io::Error::last_os_error(),
-        ));
-    }
-    // SAFETY: statvfs answered 0, so it has filled the struct.
-    let space = unsafe { space.assume_init() };
-    Ok((
-        space.f_bavail * space.f_frsize,
-        space.f_blocks * space.f_frsize,
-    ))
 }
 
 #[cfg(test)]

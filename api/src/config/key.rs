@@ -80,6 +80,7 @@ keys! {
     "log.filter", Kind::LogFilter, "info", false, "which log lines, e.g. info,api=debug";
     "http.connections_max", Kind::Number(1, 1_000_000), "4096", false, "connections open at once; more are refused with 503";
     "http.connections_per_address_max", Kind::Number(0, 1_000_000), "1024", false, "of these from one address (IPv6: one /64); 0: no limit, for a proxy in front";
+    "http.trusted_proxies", Kind::Networks, "", false, "networks of proxies whose X-Forwarded-For the audit trail believes, e.g. 10.0.0.0/8";
     "http.head_timeout_s", Kind::Number(1, 600), "30", false, "seconds for a request's head to arrive, and for an idle connection";
     "http.body_timeout_s", Kind::Number(1, 3_600), "30", false, "seconds for a request's body to arrive";
     "http.body_memory_mib", Kind::Number(16, 1_048_576), "256", false, "MiB that bodies of requests take together; more are refused with 503";

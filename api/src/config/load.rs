@@ -357,6 +357,7 @@ fn typed(
             days_kept: u16::try_from(number("keys.days_kept")).expect(CHECKED),
             need_backup: text("keys.need_backup") == "true",
         },
+        trusted_proxies: text("http.trusted_proxies").parse().expect(CHECKED),
         allow_networks: text("effects.allow_networks").parse().expect(CHECKED),
         data,
         backup_dir,

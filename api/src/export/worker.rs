@@ -233,6 +233,7 @@ pub async fn audit(
     };
     let act = Act {
         by: detail.by.clone(),
+        from: detail.from.clone(),
         brand: BrandId(0),
         action: action.into(),
         kind: "segment".into(),
@@ -242,6 +243,7 @@ pub async fn audit(
             detail.columns.len(),
             detail.format.sheet().ending(),
         ),
+        change: None,
     };
     Ok(shared.registry().audit(&act, shared.now()).await?)
 }

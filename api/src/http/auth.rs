@@ -11,13 +11,14 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tower_http::cors::{AllowHeaders, Any, CorsLayer};
 
-use actors::model::{BrandSet, Scope, Token};
-use actors::registry::ApiKey;
+use actors::model::{BrandId, BrandSet, Scope, Token};
+use actors::registry::{Act, ApiKey};
 
 use pipelines::audience::Sees;
 
 use crate::app::Shared;
 use crate::error::ApiError;
+use crate::http::origin::origin;
 use crate::http::route::{Behind, Entry};
 use crate::http::trail;
 
@@ -194,6 +195,8 @@ pub struct Caller {
     pub key: i64,
     /// The key's name: who did it, for those who look later.
     pub name: String,
+    /// The address that the request comes from; empty if it came through no socket.
+    pub address: String,
     /// What it may see.
     pub scope: Scope,
     /// What it may do.
@@ -201,6 +204,20 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// What the caller did, for the audit chain.
+    pub fn act(&self, kind: &str, action: &str, item: impl ToString, brand: BrandId) -> Act {
+        Act {
+            by: self.name.clone(),
+            from: self.address.clone(),
+            brand,
+            action: action.to_owned(),
+            kind: kind.to_owned(),
+            item: item.to_string(),
+            detail: String::new(),
+            change: None,
+        }
+    }
+
     /// What makes a repeated command of this caller the same one. Other callers' keys never meet it.
     pub fn request(&self, id: &str) -> Box<str> {
         format!("{} {id}", self.key).into()
@@ -215,6 +232,7 @@ impl From<ApiKey> for Caller {
             permissions: role.map(Role::permissions).unwrap_or_default(),
             scope: key.scope,
             name: key.name,
+            address: String::new(),
         }
     }
 }
@@ -286,10 +304,14 @@ pub async fn check(State(guard): State<Guard>, mut request: Request, next: Next)
             .await
             .map(Some),
     };
-    let caller = match known {
+    let mut caller = match known {
         Ok(caller) => caller,
         Err(refusal) => return refusal.into_response(),
     };
+    if let Some(caller) = &mut caller {
+        let origin = origin(&request, &guard.shared.config.trusted_proxies);
+        caller.address = origin.map_or_else(String::new, |address| address.to_string());
+    }
     if guard.reads
         && let Some(query) = request.uri().query()
         && let Some(token) = parameter(query, "after=")

@@ -4,12 +4,17 @@
 //! proxy in front. Bodies have their own limits in [`super::input`].
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
@@ -18,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 
 use super::io::Impatient;
+use super::origin::Peer;
 use crate::config::HttpLimits;
 use crate::error::ApiError;
 
@@ -88,7 +94,8 @@ impl Server {
             };
             match admitted {
                 Ok(held) => {
-                    let served = serve(stream, router.clone(), self.limits, stop.clone());
+                    let service = noting(Peer(from), router.clone());
+                    let served = serve(stream, service, self.limits, stop.clone());
                     tokio::spawn(async move {
                         served.await;
                         drop(held);
@@ -114,9 +121,21 @@ impl Server {
     }
 }
 
+/// The router, with the other end of the connection noted in each request.
+fn noting(
+    peer: Peer,
+    router: Router,
+) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Send {
+    let router = TowerToHyperService::new(router);
+    service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    })
+}
+
 async fn serve(
     stream: TcpStream,
-    router: Router,
+    service: impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send>,
     limits: HttpLimits,
     mut stop: watch::Receiver<bool>,
 ) {
@@ -130,7 +149,7 @@ async fn serve(
         .half_close(false)
         .serve_connection(
             TokioIo::new(Impatient::new(stream, limits.unread_timeout)),
-            TowerToHyperService::new(router),
+            service,
         );
     let mut connection = std::pin::pin!(connection);
     tokio::select! {

@@ -114,13 +114,10 @@ pub async fn enter(
             BrandSet::Only(brands) if brands.len() == 1 => brands.iter().next().copied(),
             _ => None,
         };
+        let brand = about.brand.or(one_brand).unwrap_or(BrandId(0));
         let act = Act {
-            by: caller.name,
-            brand: about.brand.or(one_brand).unwrap_or(BrandId(0)),
-            action: action.into(),
-            kind: kind.into(),
-            item: about.item.unwrap_or(named),
             detail: about.detail,
+            ..caller.act(kind, action, about.item.unwrap_or(named), brand)
         };
         if let Err(error) = shared.registry().audit(&act, shared.now()).await {
             // It is done, so the caller hears of that; this line is what is left.

@@ -98,7 +98,7 @@ pub const OWN: [&str; 11] = [
 
 /// A resource as answered. A body that does not read any more (of a later version of ours) is our fault.
 pub fn answer<R: Resource>(item: &Item) -> Result<Answer<R::Body>, ApiError> {
-    let body = serde_json::from_str(&item.body).map_err(|error| {
+    let body: R::Body = serde_json::from_str(&item.body).map_err(|error| {
         tracing::error!(kind = item.kind, id = item.id, %error, "a stored resource does not read");
         ApiError::new("internal", "the server could not do this")
     })?;
@@ -113,7 +113,8 @@ pub fn answer<R: Resource>(item: &Item) -> Result<Answer<R::Body>, ApiError> {
         version: item.version,
         body_version: item.body_version,
         serving_version: R::BUILT.then_some(item.serving),
-        building: R::BUILT.then(|| item.building() && item.state == "enabled"),
+        building: R::BUILT
+            .then(|| R::is_built(&body) && item.building() && item.state == "enabled"),
         cancelled: R::BUILT.then(|| item.cancelled()),
         computed: computed(item),
         created: item.created.rfc3339(),

@@ -40,7 +40,7 @@ fn text(fields: &mut Map<String, Value>, name: &str) -> Result<String, ApiError>
 }
 
 /// The brand of something that does not say: a key of one brand writes for it, others for the group.
-fn brand_of(caller: &Caller) -> BrandId {
+pub(super) fn brand_of(caller: &Caller) -> BrandId {
     match &caller.scope.brands {
         BrandSet::Only(brands) if brands.len() == 1 => brands[0],
         _ => BrandId(0),

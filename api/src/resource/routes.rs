@@ -308,6 +308,7 @@ pub fn author<'a>(shared: &Shared, caller: &'a Caller) -> Author<'a> {
     Author {
         scope: &caller.scope,
         by: &caller.name,
+        from: &caller.address,
         now: shared.now(),
     }
 }
@@ -350,7 +351,7 @@ pub async fn make<R: Resource>(
     caller: &Caller,
     fields: Map<String, Value>,
 ) -> Result<Written<Answer<R::Body>>, ApiError> {
-    let context = Context { shared, caller };
+    let context = Context::new(shared, caller);
     let new = form::read::<R>(&context, None, fields).await?;
     let item = shared
         .registry()
@@ -401,10 +402,7 @@ async fn change<R: Resource>(
     let (whole, told) = form::merged::<R>(&item, fields)?;
     // Whatever the caller saw: what was merged here is this version.
     let base = if_match(&headers)?.or(told).unwrap_or(item.version);
-    let context = Context {
-        shared: &shared,
-        caller: &caller,
-    };
+    let context = Context::new(&shared, &caller);
     let new = form::read::<R>(&context, Some(item.id), whole).await?;
     let change = ItemChange::Whole(new);
     let item = shared
@@ -547,7 +545,7 @@ async fn set_state<R: Resource>(
         return Ok(item.clone());
     }
     if state == "enabled" {
-        let context = Context { shared, caller };
+        let context = Context::new(shared, caller);
         let fields = form::writable(object::<R>(item)?);
         form::read::<R>(&context, Some(item.id), fields).await?;
     }

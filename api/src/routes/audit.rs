@@ -61,6 +61,8 @@ pub struct AuditView {
     pub at: String,
     /// Who.
     pub by: String,
+    /// The address that the request came from; none: nobody asked, or it was not noted then.
+    pub address: Option<String>,
     /// The brand that it is about; 0: the group.
     pub brand: u32,
     /// What.
@@ -71,6 +73,12 @@ pub struct AuditView {
     pub item: String,
     /// More.
     pub detail: String,
+    /// Of what has versions: the one before, 0 for none.
+    pub version_before: Option<i64>,
+    /// Of what has versions: the one since. `…/versions` of the resource has both.
+    pub version_after: Option<i64>,
+    /// Names of the fields that differ between the two.
+    pub fields: Vec<String>,
     /// Hash over it and the hash before.
     pub hash: String,
 }
@@ -132,7 +140,12 @@ async fn verify(State(shared): State<Shared>, _: Caller) -> Result<Json<VerdictV
 }
 
 fn view(entry: AuditEntry) -> AuditView {
+    let change = entry.act.change;
     AuditView {
+        version_before: change.as_ref().map(|change| change.before),
+        version_after: change.as_ref().map(|change| change.after),
+        fields: change.map(|change| change.fields).unwrap_or_default(),
+        address: Some(entry.act.from).filter(|address| !address.is_empty()),
         seq: entry.seq,
         at: entry.at.rfc3339(),
         by: entry.act.by,

@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use pipelines::Writes;
+
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Permission, Routes, doc};
@@ -25,8 +27,11 @@ pub fn routes() -> Routes {
             "/readyz",
             Permission::Public,
             ready,
-            doc(tag, "Whether it takes and applies events")
-                .more("503 while it drains, or when a part stands still.")
+            doc(tag, "Whether requests should be sent here")
+                .more(
+                    "503 while it drains, or when a part stands still. A full disk leaves it at 200: reads are answered, and \
+                     nobody else could take the writes; `writes` says so until there is room.",
+                )
                 .answers::<ReadyAnswer>(),
         )
         .get(
@@ -37,11 +42,14 @@ pub fn routes() -> Routes {
         )
 }
 
-/// Whether it takes and applies events.
+/// Whether requests should be sent here.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ReadyAnswer {
-    /// It does.
+    /// They should.
     pub ready: bool,
+    /// `ok`; `disk_low`: writes are kept but become visible only when there is more room on the disk; `disk_full`: they are
+    /// answered with 507 until there is. Reads go on.
+    pub writes: &'static str,
     /// Why not.
     pub reason: Option<String>,
     /// Version of the program.
@@ -63,8 +71,15 @@ async fn ready(State(shared): State<Shared>) -> Response {
         true => Some("the process is stopping".to_owned()),
         false => shared.platform().trouble(),
     };
+    // What cannot be found out is not the matter of who asks whether to send requests.
+    let writes = shared.writes().await.unwrap_or(Writes::Taken);
     let answer = ReadyAnswer {
         ready: trouble.is_none(),
+        writes: match writes {
+            Writes::Taken => "ok",
+            Writes::DiskLow => "disk_low",
+            Writes::DiskFull => "disk_full",
+        },
         version: env!("CARGO_PKG_VERSION"),
         clock: match shared.manual_clock() {
             Some(_) => "manual",
@@ -87,7 +102,7 @@ async fn ready(State(shared): State<Shared>) -> Response {
 }
 
 async fn metrics(State(shared): State<Shared>) -> Result<Response, ApiError> {
-    shared.measure()?;
+    shared.measure().await?;
     let media = [(
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -207,7 +207,7 @@ async fn begin(
 ) -> Result<(Item, NewItem), ApiError> {
     fields.insert("name".into(), name.into());
     fields.extend(brand.map(|brand| ("brand".to_owned(), brand.into())));
-    let context = Context { shared, caller };
+    let context = Context::new(shared, caller);
     let new = read::<List>(&context, None, fields).await?;
     let item = shared
         .registry()

@@ -95,7 +95,7 @@ impl Resource for Segment {
         context: &Context<'_>,
         mut draft: Draft<'_, SegmentBody>,
     ) -> Result<Checked<SegmentBody>, ApiError> {
-        let names = names::names(context.shared, draft.common.brand).await?;
+        let names = context.names(draft.common.brand).await?;
         let this = draft.id.map(|id| id.to_string());
         let rule = names::check(&names, "rule", &draft.body.rule, this.as_deref())?;
         names::owned("rule", draft.common.brand, &rule.plan)?;

@@ -39,7 +39,7 @@ pub fn routes() -> Routes {
 pub struct StatsAnswer {
     /// Events that were acknowledged, duplicates and rejected ones included.
     pub received: u64,
-    /// Events applied to members, each once.
+    /// Events applied to members and to items, each once.
     pub applied: i64,
     /// Events dropped because their message id was known.
     pub duplicates: i64,
@@ -62,7 +62,8 @@ pub struct StatsAnswer {
     /// Sum of order amounts by currency, in main units.
     #[schema(example = json!({"CNY": "12345.60"}))]
     pub order_amount: BTreeMap<String, String>,
-    /// Every counter by name.
+    /// Every counter by name: `applied` is events that members took, `identified` those that identity has sent to them,
+    /// `items_told` what was told of items.
     pub counters: BTreeMap<String, i64>,
 }
 

@@ -50,6 +50,11 @@ impl Resource for Tag {
     ];
     const BUILT: bool = true;
 
+    /// What is given by hand is at work at once.
+    fn is_built(body: &TagDefinition) -> bool {
+        !body.calculation.by_hand()
+    }
+
     async fn check(
         context: &Context<'_>,
         mut draft: Draft<'_, TagDefinition>,
@@ -61,7 +66,7 @@ impl Resource for Tag {
                 .map(|error| ErrorDetail::new(error.code, error.place, error.message));
             return Err(ApiError::several("tag_invalid", details.collect()));
         }
-        let names = names::names(context.shared, draft.common.brand).await?;
+        let names = context.names(draft.common.brand).await?;
         let mut uses = Vec::new();
         let mut wrong = Vec::new();
         // What rules are made of cuts is not rewritten, but may name what is not there.
@@ -84,7 +89,7 @@ impl Resource for Tag {
         let quantiles = matches!(&draft.body.calculation,
             Calculation::Rfm { rfm } if rfm.quantiles.is_some());
         if quantiles || matches!(draft.body.calculation, Calculation::Formula { .. }) {
-            match TagPlan::new(&draft.body, &names, context.shared.platform().zone()) {
+            match TagPlan::new(&draft.body, &*names, context.shared.platform().zone()) {
                 Ok(plan) => {
                     let owned = names::owned("calculation", draft.common.brand, &plan.plan);
                     wrong.extend(owned.err().into_iter().flat_map(ApiError::into_details));

@@ -296,6 +296,7 @@ pub async fn remove_unfinished(
     let author = actors::registry::Author {
         scope: &scope,
         by: "start",
+        from: "",
         now,
     };
     let mut gone = 0;

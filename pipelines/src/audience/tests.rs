@@ -357,6 +357,7 @@ fn author(scope: &Scope) -> Author<'_> {
     Author {
         scope,
         by: "test",
+        from: "",
         now: Time(0),
     }
 }

@@ -84,6 +84,11 @@ impl Network {
 }
 
 impl Networks {
+    /// Whether the address is in one of them as it stands, whatever other address it may lead to.
+    pub fn hold(&self, address: IpAddr) -> bool {
+        self.0.iter().any(|network| network.holds(address))
+    }
+
     /// Whether the configuration allows this address by name.
     pub fn allow(&self, address: IpAddr) -> bool {
         let plain = inner(address);

@@ -68,6 +68,7 @@ pub(super) struct Partition {
     pub(super) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     start: AtomicU64,
     end: AtomicU64,
+    no_room: AtomicU64,
     queue: Mutex<Queue>,
     arrived: Condvar,
     tail: RwLock<Tail>,
@@ -94,6 +95,7 @@ impl Partition {
             manifest: Mutex::new(manifest),
             segments: RwLock::new(segments),
             end: AtomicU64::new(end),
+            no_room: AtomicU64::new(0),
             queue: Mutex::default(),
             arrived: Condvar::new(),
             tail: RwLock::new(Tail::new(setup.options.tail_bytes_max)),
@@ -113,6 +115,15 @@ impl Partition {
 
     pub(super) fn set_start(&self, start: u64) {
         self.start.store(start, Ordering::Release);
+    }
+
+    /// Bytes for which the disk had no room at the newest write; 0: it had.
+    pub(super) fn no_room(&self) -> u64 {
+        self.no_room.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_no_room(&self, bytes: u64) {
+        self.no_room.store(bytes, Ordering::Relaxed);
     }
 
     pub(super) fn counts(&self) -> Counts {

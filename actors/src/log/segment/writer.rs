@@ -42,7 +42,6 @@ pub(super) struct Writer {
     marked: bool,
     /// Set when a write or sync failed and `on_fatal` came back.
     dead: Option<LogError>,
-    full: bool,
 }
 
 impl Writer {
@@ -65,7 +64,6 @@ impl Writer {
             next,
             marked: false,
             dead: None,
-            full: false,
         }
     }
 
@@ -124,13 +122,17 @@ impl Writer {
         }
         match self.write(&groups) {
             Ok(chunk) => {
-                self.full = false;
+                if !chunk.frames.is_empty() {
+                    self.partition.set_no_room(0);
+                }
                 self.tell(groups, chunk);
             }
             Err(Failed::Full) => {
-                if !std::mem::replace(&mut self.full, true) {
+                if self.partition.no_room() == 0 {
                     warn!(partition = %self.partition.id, "the disk is full, appends are refused");
                 }
+                let bytes: usize = groups.iter().map(|group| group.bytes).sum();
+                self.partition.set_no_room(bytes.max(1) as u64);
                 refuse(groups, &LogError::Full);
             }
             Err(Failed::Fatal(cause)) => {

@@ -1,11 +1,11 @@
 //! Changing resources. Each change is one transaction: the row, what lists find it by, its references, a version, an entry
 //! of the audit chain.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use sqlx::{AnyConnection, Row};
 
-use super::super::audit::{self, Act};
+use super::super::audit::{self, Act, Change};
 use super::super::brand::writes;
 use super::super::db::transaction;
 use super::super::definition::publish_next;
@@ -37,6 +37,8 @@ pub struct Author<'a> {
     pub scope: &'a Scope,
     /// Their name, as versions and audit show it.
     pub by: &'a str,
+    /// The address that they ask from, for the audit; empty: nobody asks.
+    pub from: &'a str,
     /// Now.
     pub now: Time,
 }
@@ -60,15 +62,35 @@ pub struct Followed<'a> {
     pub body: &'a (dyn Fn(&[Item]) -> Result<String, RegistryError> + Send + Sync),
 }
 
+/// A row of an import.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImportRow {
+    /// The resource that it changes: its number, and the version that the change starts from. `None`: it makes a new one.
+    pub known: Option<(i64, i64)>,
+    /// What it is to be.
+    pub new: NewItem,
+    /// What rows behind it call it in references and bodies, until it has its number. Empty: they know what it is called.
+    pub alias: String,
+}
+
 /// What an import of one row did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Imported {
-    /// The row, from 0.
-    pub row: usize,
-    /// The resource.
+    /// The resource as it is then.
     pub item: Item,
+    /// What became of it.
+    pub outcome: ImportOutcome,
+}
+
+/// What became of a row of an import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ImportOutcome {
     /// It is new.
-    pub created: bool,
+    Created,
+    /// It has another version.
+    Changed,
+    /// It was so before.
+    Unchanged,
 }
 
 impl Registry {
@@ -166,45 +188,46 @@ impl Registry {
             item.state = DELETED.to_owned();
             item.updated = author.now;
             item.updated_by = author.by.to_owned();
-            keep(&mut tx, &item, "delete").await?;
+            keep(&mut tx, author, &item, "delete", Vec::new()).await?;
             item
         })?;
         self.tell(kind, id);
         Ok(item)
     }
 
-    /// Makes or changes many at once, all or none: a row whose code is there already changes it. `dry`: none in any case;
-    /// answers what it would do.
+    /// Makes or changes many at once, all or none; answers what became of each row. If one is refused, or `dry`, none of it
+    /// is kept: then the answer says what would have become of them. A row that changes nothing makes no version.
     pub async fn resource_import(
         &self,
         author: Author<'_>,
         kind: ResourceKind,
-        rows: &[NewItem],
+        rows: &[ImportRow],
         dry: bool,
-    ) -> Result<Vec<Imported>, (usize, RegistryError)> {
-        let mut at = 0;
+    ) -> Result<Vec<Result<Imported, RegistryError>>, RegistryError> {
         let mut would = None;
         let done = transaction!(&self.db, tx => {
             let mut done = Vec::with_capacity(rows.len());
-            for (row, new) in rows.iter().enumerate() {
-                at = row;
-                let known = match new.code.is_empty() {
-                    true => None,
-                    false => by_code(&mut tx, kind, &new.code).await?,
-                };
-                let (item, created) = match known {
-                    Some(known) => {
-                        let change = ItemChange::Whole(new.clone());
-                        (update(&mut tx, author, kind, known.id, None, &change).await?, false)
+            let mut called = HashMap::new();
+            for row in rows {
+                // What a refused row has begun is taken back, so that the next one is judged as if it were not there.
+                sqlx::query("SAVEPOINT import_row").execute(&mut *tx).await?;
+                let imported = import(&mut tx, author, kind, row, &called).await;
+                if let Err(error) = &imported {
+                    if !error.is_refusal() {
+                        Err(error.clone())?;
                     }
-                    None => (create(&mut tx, author, kind, new).await?, true),
-                };
-                done.push(Imported { row, item, created });
+                    sqlx::query("ROLLBACK TO SAVEPOINT import_row").execute(&mut *tx).await?;
+                }
+                if let Ok(imported) = &imported && !row.alias.is_empty() {
+                    called.insert(row.alias.as_str(), imported.item.handle(kind));
+                }
+                sqlx::query("RELEASE SAVEPOINT import_row").execute(&mut *tx).await?;
+                done.push(imported);
             }
-            if dry {
+            if dry || done.iter().any(Result::is_err) {
                 would = Some(done);
                 // An error is what gives a transaction up.
-                Err(RegistryError::Unsupported("a dry run".into()))?;
+                Err(RegistryError::Unsupported("nothing is to be kept".into()))?;
                 unreachable!("the line above left")
             }
             done
@@ -212,15 +235,13 @@ impl Registry {
         if let Some(would) = would {
             return Ok(would);
         }
-        match done {
-            Ok(done) => {
-                for imported in &done {
-                    self.tell(kind, imported.item.id);
-                }
-                Ok(done)
+        let done = done?;
+        for imported in done.iter().flatten() {
+            if imported.outcome != ImportOutcome::Unchanged {
+                self.tell(kind, imported.item.id);
             }
-            Err(error) => Err((at, error)),
         }
+        Ok(done)
     }
 
     /// Notes that a body version is at work. An older one than what is at work changes nothing. No new version: nobody
@@ -400,7 +421,7 @@ async fn create(
     .execute(&mut *tx)
     .await?;
     beside(tx, author.scope, kind, &item, new).await?;
-    keep(tx, &item, "create").await?;
+    keep(tx, author, &item, "create", Vec::new()).await?;
     Ok(item)
 }
 
@@ -412,9 +433,10 @@ async fn update(
     base: Option<i64>,
     change: &ItemChange,
 ) -> Result<Item, RegistryError> {
-    let mut item = load(tx, author.scope, kind, id).await?;
-    writes(author.scope, item.brand)?;
-    check_base(&item, base)?;
+    let old = load(tx, author.scope, kind, id).await?;
+    writes(author.scope, old.brand)?;
+    check_base(&old, base)?;
+    let mut item = old.clone();
     item.version += 1;
     item.updated = author.now;
     item.updated_by = author.by.to_owned();
@@ -475,8 +497,45 @@ async fn update(
     .bind(&*item.description)
     .execute(&mut *tx)
     .await?;
-    keep(tx, &item, &action).await?;
+    keep(tx, author, &item, &action, old.differs(&item)).await?;
     Ok(item)
+}
+
+/// Makes or changes what a row of an import says.
+async fn import(
+    tx: &mut AnyConnection,
+    author: Author<'_>,
+    kind: ResourceKind,
+    row: &ImportRow,
+    called: &HashMap<&str, String>,
+) -> Result<Imported, RegistryError> {
+    let mut new = row.new.clone();
+    for used in &mut new.uses {
+        if let Some(handle) = called.get(used.handle.as_str()) {
+            // As JSON writes a text: nothing but a whole text of the body can look like this.
+            let (alias, number) = (format!("\"{}\"", used.handle), format!("\"{handle}\""));
+            new.body = new.body.replace(&alias, &number);
+            used.handle.clone_from(handle);
+        }
+    }
+    let Some((id, base)) = row.known else {
+        return Ok(Imported {
+            item: create(tx, author, kind, &new).await?,
+            outcome: ImportOutcome::Created,
+        });
+    };
+    let item = load(&mut *tx, author.scope, kind, id).await?;
+    if item.version == base && item.is(&new) {
+        return Ok(Imported {
+            item,
+            outcome: ImportOutcome::Unchanged,
+        });
+    }
+    let change = ItemChange::Whole(new);
+    Ok(Imported {
+        item: update(tx, author, kind, id, Some(base), &change).await?,
+        outcome: ImportOutcome::Changed,
+    })
 }
 
 async fn load(
@@ -662,8 +721,14 @@ async fn no_circle(
     Ok(())
 }
 
-/// Keeps the version and enters the change into the audit chain.
-async fn keep(tx: &mut AnyConnection, item: &Item, action: &str) -> Result<(), RegistryError> {
+/// Keeps the version and enters the change, of these fields, into the audit chain.
+async fn keep(
+    tx: &mut AnyConnection,
+    author: Author<'_>,
+    item: &Item,
+    action: &str,
+    fields: Vec<String>,
+) -> Result<(), RegistryError> {
     sqlx::query(
         "INSERT INTO resource_versions (kind, id, version, name, state, body, at, author) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -679,7 +744,8 @@ async fn keep(tx: &mut AnyConnection, item: &Item, action: &str) -> Result<(), R
     .execute(&mut *tx)
     .await?;
     let act = Act {
-        by: item.updated_by.clone(),
+        by: author.by.to_owned(),
+        from: author.from.to_owned(),
         brand: item.brand,
         action: action.to_owned(),
         kind: item.kind.clone(),
@@ -691,6 +757,11 @@ async fn keep(tx: &mut AnyConnection, item: &Item, action: &str) -> Result<(), R
             &blake3::hash(item.body.as_bytes()).to_hex()[..BODY_HASH_CHARS],
             item.name
         ),
+        change: Some(Change {
+            before: item.version - 1,
+            after: item.version,
+            fields,
+        }),
     };
     audit::enter(tx, &act, item.updated).await
 }

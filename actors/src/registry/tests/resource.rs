@@ -40,6 +40,7 @@ fn author<'a>(scope: &'a Scope, by: &'a str) -> Author<'a> {
     Author {
         scope,
         by,
+        from: "192.0.2.7",
         now: NOW,
     }
 }
@@ -101,14 +102,18 @@ on_both! {
         let entries = registry.audit_list(&all(), &AuditQuery::default(), 10, None).await.unwrap();
         let acts: Vec<_> = entries.items.iter().rev().map(|it| (it.act.by.as_str(), it.act.action.as_str())).collect();
         assert_eq!(acts, [("ann", "create"), ("bob", "update"), ("bob", "update"), ("cid", "delete"), ("ann", "create")]);
+        let changes: Vec<_> = entries.items.iter().rev().map(|it| it.act.change.clone().unwrap()).collect();
+        let told = changes.iter().map(|it| format!("{}-{} {}", it.before, it.after, it.fields.join(",")));
+        assert_eq!(told.collect::<Vec<_>>(), ["0-1 ", "1-2 state", "2-3 rule", "3-4 ", "0-1 "]);
+        assert!(entries.items.iter().all(|it| it.act.from == "192.0.2.7"));
         let verdict = registry.audit_verify().await.unwrap();
         assert_eq!((verdict.entries, verdict.broken_at), (5, None));
     }
 
     async fn the_audit_chain_shows_what_was_edited(registry) {
         for at in 0..5 {
-            let act = Act { by: "ann".into(), brand: BrandId(at % 2), action: "export".into(), kind: "segment".into(),
-                item: at.to_string(), detail: String::new() };
+            let act = Act { by: "ann".into(), from: "192.0.2.7".into(), brand: BrandId(at % 2), action: "export".into(),
+                kind: "segment".into(), item: at.to_string(), detail: String::new(), change: None };
             registry.audit(&act, Time(i64::from(at))).await.unwrap();
         }
         let head = registry.audit_verify().await.unwrap().head;
@@ -120,6 +125,11 @@ on_both! {
         for (edit, back, broken) in [
             ("UPDATE audit SET actor = 'eve' WHERE seq = 2", "UPDATE audit SET actor = 'ann' WHERE seq = 2", 2),
             ("UPDATE audit SET seq = 9 WHERE seq = 3", "UPDATE audit SET seq = 3 WHERE seq = 9", 3),
+            ("UPDATE audit SET address = '' WHERE seq = 4", "UPDATE audit SET address = '192.0.2.7' WHERE seq = 4", 4),
+            ("UPDATE audit SET fields = 'x' WHERE seq = 4", "UPDATE audit SET fields = '' WHERE seq = 4", 4),
+            ("UPDATE audit SET version_before = 1 WHERE seq = 1", "UPDATE audit SET version_before = 0 WHERE seq = 1", 1),
+            ("UPDATE audit SET form = 1 WHERE seq = 1", "UPDATE audit SET form = 2 WHERE seq = 1", 1),
+            ("UPDATE audit SET form = 3 WHERE seq = 1", "UPDATE audit SET form = 2 WHERE seq = 1", 1),
             ("UPDATE audit SET item = '', detail = '4' WHERE seq = 5", "UPDATE audit SET item = '4', detail = '' WHERE seq = 5", 5),
         ] {
             sqlx::query(edit).execute(&registry.db.reader).await.unwrap();
@@ -129,6 +139,28 @@ on_both! {
         }
         sqlx::query("DELETE FROM audit WHERE seq = 5").execute(&registry.db.reader).await.unwrap();
         assert_ne!(registry.audit_verify().await.unwrap().head, head, "a cut end shows in the head");
+    }
+
+    /// Entries that a program before addresses and changes has made, by its own hashes.
+    async fn old_entries_fit_and_new_ones_follow_them(registry) {
+        let insert = "INSERT INTO audit (seq, at, actor, brand, action, kind, item, detail, hash) \
+            VALUES ($1, $2, 'admin key of the environment', 0, 'create', $3, '1', $4, $5)";
+        for (seq, at, kind, detail, hash) in [
+            (1_i64, 1795410996193_i64, "brand", "", "7f1bf1f96e90b93bea5aad6e6cdbe9bac92d79999a979ff5b36944cb2d4cc673"),
+            (2, 1795410996211, "segment", "version 1 f5f0ff8f1817b190de36: s", "748a80e716a07ee5c7a09336e2a17877858080c4d5a1f05ea1f1d6f0246799ec"),
+        ] {
+            let query = sqlx::query(insert).bind(seq).bind(at).bind(kind).bind(detail).bind(hash);
+            query.execute(&registry.db.reader).await.unwrap();
+        }
+        make(&registry, SEGMENT, &item("new", 0)).await.unwrap();
+        let verdict = registry.audit_verify().await.unwrap();
+        assert_eq!((verdict.entries, verdict.broken_at), (3, None));
+        let entries = registry.audit_list(&all(), &AuditQuery::default(), 10, None).await.unwrap().items;
+        let told: Vec<_> = entries.iter().map(|it| (it.form, it.act.from.as_str(), it.act.change.is_some())).collect();
+        assert_eq!(told, [(2, "192.0.2.7", true), (1, "", false), (1, "", false)]);
+        // What an old entry's hash does not cover is not believed.
+        sqlx::query("UPDATE audit SET address = '6.6.6.6' WHERE seq = 1").execute(&registry.db.reader).await.unwrap();
+        assert_eq!(registry.audit_verify().await.unwrap().broken_at, Some(1));
     }
 
     async fn references_hold_and_never_form_a_circle(registry) {
@@ -224,17 +256,32 @@ on_both! {
 
     async fn an_import_is_all_or_nothing(registry) {
         make(&registry, TAG, &tag("a")).await.unwrap();
-        let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "nobody")];
-        let (row, error) = registry.resource_import(author(&all(), "ann"), TAG, &rows, false).await.unwrap_err();
-        assert_eq!((row, error.code()), (2, "reference_unknown"));
+        let row = |known: Option<(i64, i64)>, new: NewItem| ImportRow { known, new, alias: String::new() };
+        let run = async |rows: &[ImportRow], dry: bool| -> Vec<String> {
+            let done = registry.resource_import(author(&all(), "ann"), TAG, rows, dry).await.unwrap();
+            done.into_iter().map(|row| match row {
+                Ok(row) => format!("{} {:?}", row.item.id, row.outcome),
+                Err(error) => error.code().to_owned(),
+            }).collect()
+        };
+        let renamed = NewItem { name: "other".into(), ..tag("a") };
+        let rows = [
+            row(Some((1, 1)), renamed.clone()),
+            row(None, uses(tag("c"), "tag", "nobody")),
+            row(None, tag("b")),
+            row(None, tag("a")),
+            row(Some((1, 1)), tag("a")),
+        ];
+        // Each is refused for itself, and nothing of a refused one stays in the way of the next.
+        assert_eq!(run(&rows, false).await, ["1 Changed", "reference_unknown", "2 Created", "name_taken", "conflict"]);
         assert_eq!(registry.resource_all(&all(), TAG).await.unwrap().len(), 1);
-        let rows = [tag("a"), tag("b"), uses(tag("c"), "tag", "b")];
-        for _ in 0..2 {
-            let would = registry.resource_import(author(&all(), "ann"), TAG, &rows, true).await.unwrap();
-            assert_eq!(would.iter().filter(|it| it.created).count(), 2, "a dry run leaves nothing");
+        assert_eq!(registry.resource_get(&all(), TAG, 1).await.unwrap().version, 1);
+        let rows = [row(Some((1, 1)), tag("a")), row(None, tag("b")), row(None, uses(tag("c"), "tag", "b"))];
+        let expected = ["1 Unchanged", "2 Created", "3 Created"];
+        for dry in [true, true, false] {
+            assert_eq!(run(&rows, dry).await, expected, "a dry run leaves nothing");
         }
-        let done = registry.resource_import(author(&all(), "ann"), TAG, &rows, false).await.unwrap();
-        assert_eq!(done.iter().map(|it| (it.item.id, it.created)).collect::<Vec<_>>(), [(1, false), (2, true), (3, true)]);
+        assert_eq!(registry.resource_get(&all(), TAG, 1).await.unwrap().version, 1, "nothing changed, no version");
     }
 }
 

@@ -158,7 +158,7 @@ fn the_reserve_is_kept_free() {
     ] {
         assert_eq!(enough(free, size, 256 * MB), wanted, "{free} of {size}");
     }
-    let (free, size) = disk_space(&std::env::temp_dir()).unwrap();
+    let DiskSpace { free, size } = space(&std::env::temp_dir()).unwrap();
     assert!(free <= size && size > 0);
 }
 

@@ -71,12 +71,8 @@ async fn package(
     });
     drop(snapshot);
     let act = Act {
-        by: caller.name.clone(),
-        brand: BrandId(0),
-        action: "package".into(),
-        kind: "member".into(),
-        item: MemberId(member).to_string(),
         detail: "everything known of the person was handed out".into(),
+        ..caller.act("member", "package", MemberId(member), BrandId(0))
     };
     shared.registry().audit(&act, shared.now()).await?;
     let (send, parts) = mpsc::channel(PARTS_AHEAD);

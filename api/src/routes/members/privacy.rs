@@ -1,7 +1,6 @@
 //! Rights of a person: everything that is known, as a file; and to be forgotten.
 
 use actors::model::{BrandId, MemberId};
-use actors::registry::Act;
 use axum::extract::State;
 use cdp::control::{Control, Erase};
 use serde::{Deserialize, Serialize};
@@ -112,15 +111,8 @@ async fn erase(
     forget_files(&shared).await;
     let (token, _) = shared.command(command, &request).await?;
     forget_files(&shared).await;
-    let act = Act {
-        by: caller.name.clone(),
-        brand: BrandId(0),
-        action: "erase".into(),
-        kind: "member".into(),
-        item: MemberId(member).to_string(),
-        // Not the reason: it may be personal, and this cannot be erased.
-        detail: String::new(),
-    };
+    // Without the reason: it may be personal, and this cannot be erased.
+    let act = caller.act("member", "erase", MemberId(member), BrandId(0));
     shared.registry().audit(&act, shared.now()).await?;
     let answer = EraseAnswer {
         id: MemberId(member).to_string(),

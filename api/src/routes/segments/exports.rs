@@ -177,6 +177,7 @@ async fn start(
         scope: caller.scope.clone(),
         key: caller.key,
         by: caller.name.clone(),
+        from: caller.address.clone(),
         to,
     };
     let value = serde_json::to_value(&detail).expect("texts and numbers always serialise");
@@ -316,7 +317,7 @@ async fn download(
     let path = export::file(&shared.jobs, id, detail.format).ok_or_else(gone)?;
     let file = tokio::fs::File::open(path).await.map_err(|_| gone())?;
     let bytes = file.metadata().await.map_err(|_| gone())?.len();
-    detail.by = caller.name;
+    (detail.by, detail.from) = (caller.name, caller.address);
     let rows = job.counts.get("rows").copied().unwrap_or(0);
     worker::audit(&shared, &detail, id, "download", rows).await?;
     let sheet = detail.format.sheet();

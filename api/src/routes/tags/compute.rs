@@ -133,12 +133,8 @@ async fn compute(
             ApiError::new("unavailable", "the job cannot be kept now")
         })?;
     let act = Act {
-        by: caller.name.clone(),
-        brand: item.brand,
-        action: "compute".into(),
-        kind: "tag".into(),
-        item: item.id.to_string(),
         detail: format!("job {}", job.id),
+        ..caller.act("tag", "compute", item.id, item.brand)
     };
     shared.registry().audit(&act, shared.now()).await?;
     Ok(Written::created(shared.token(), job))

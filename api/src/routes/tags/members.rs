@@ -210,12 +210,8 @@ impl HandTag {
             token = Some(shared.platform().publish(&Control::Tagged(change)).await?);
         }
         let act = Act {
-            by: caller.name.clone(),
-            brand: self.item.brand,
-            action: "give".into(),
-            kind: "tag".into(),
-            item: self.item.id.to_string(),
             detail: format!("{matched} members"),
+            ..caller.act("tag", "give", self.item.id, self.item.brand)
         };
         shared.registry().audit(&act, shared.now()).await?;
         let answer = GivenAnswer {

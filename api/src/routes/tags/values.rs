@@ -12,7 +12,7 @@ use super::Tag;
 use crate::app::Shared;
 use crate::error::ApiError;
 use crate::http::{Caller, Permission, Query, Routes, Segment, doc};
-use crate::resource::load;
+use crate::resource::{answer, load};
 use crate::routes::audience::compile;
 
 /// Values that are shown when the caller does not say.
@@ -51,6 +51,8 @@ struct DistributionQuery {
 /// How a tag's values are spread.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct TagDistribution {
+    /// The newest definition is not computed yet: what is told is of the one before, or nothing of a new tag.
+    pub building: bool,
     /// The most frequent values.
     pub values: Vec<TagValueShare>,
     /// How many different values there are.
@@ -92,6 +94,7 @@ async fn distribution(
         return Err(ApiError::new("parameter_form", message).field("limit"));
     }
     let tag = load::<Tag>(&shared, &caller, &code).await?;
+    let building = answer::<Tag>(&tag)?.building.unwrap_or_default();
     let all = compile(&shared, &caller, &json!({"and": []})).await?;
     let of: Plan = compile(&shared, &caller, &json!({"tag": tag.code, "op": "exists"})).await?;
     let brands = caller.scope.brands;
@@ -104,6 +107,7 @@ async fn distribution(
         all => count as f64 / all as f64,
     };
     Ok(Json(TagDistribution {
+        building,
         values: (spread.values.iter())
             .map(|(value, count)| TagValueShare {
                 value: value.to_json(),

@@ -391,3 +391,64 @@ async fn a_key_makes_no_stronger_key_and_is_useless_once_revoked() {
     );
     running.service.stop().await;
 }
+
+#[tokio::test]
+async fn entries_say_from_where_and_what_changed() {
+    let running = start_with(&[("http.trusted_proxies", "127.0.0.0/8")]).await;
+    let body = json!({"name": "secret-name", "rule": {"attr": "city", "op": "eq", "value": "secret-city"}});
+    running.post("/api/v1/segments", body).await.ok();
+    // Behind a proxy that is trusted: what the caller itself has written before that does not count.
+    let change =
+        json!({"rule": {"attr": "city", "op": "eq", "value": "other-secret"}, "folder": "a"});
+    let request = running.request("PATCH", "/api/v1/segments/1");
+    let request = request.bearer_auth(ADMIN).body(change.to_string());
+    let forwarded = request.header("x-forwarded-for", "6.6.6.6, 198.51.100.9");
+    running.send(forwarded).await.ok();
+    running
+        .post("/api/v1/segments/1/disable", json!({}))
+        .await
+        .ok();
+    running
+        .post("/api/v1/brands", json!({"name": "north"}))
+        .await
+        .ok();
+    let page = running.get("/api/v1/audit").await.ok();
+    let entries = page.json["items"].as_array().unwrap().iter().rev();
+    let told = entries.map(|it| {
+        json!([
+            it["action"],
+            it["address"],
+            it["version_before"],
+            it["version_after"],
+            it["fields"]
+        ])
+    });
+    let here = "127.0.0.1";
+    let expected = [
+        json!(["create", here, 0, 1, []]),
+        json!(["update", "198.51.100.9", 1, 2, ["folder", "rule"]]),
+        json!(["disabled", here, 2, 3, ["state"]]),
+        json!(["create", here, null, null, []]),
+    ];
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+    assert!(
+        !page.text.contains("secret-city") && !page.text.contains("other-secret"),
+        "names of fields, not what is in them: {}",
+        page.text
+    );
+    let verdict = running.get("/api/v1/audit/verify").await.ok();
+    assert_eq!(verdict.json["sound"], true);
+    running.service.stop().await;
+
+    let running = start().await;
+    let request = running.request("POST", "/api/v1/brands").bearer_auth(ADMIN);
+    let request = request.body(json!({"name": "north"}).to_string());
+    let forwarded = request.header("x-forwarded-for", "198.51.100.9");
+    running.send(forwarded).await.ok();
+    let page = running.get("/api/v1/audit").await.ok();
+    assert_eq!(
+        page.json["items"][0]["address"], here,
+        "nobody is trusted by default"
+    );
+    running.service.stop().await;
+}

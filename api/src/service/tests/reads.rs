@@ -187,6 +187,22 @@ async fn wrong_input_is_named() {
             "after_form",
             "after",
         ),
+        (
+            "GET",
+            "/api/v1/stats?after=1-999999",
+            None,
+            400,
+            "after_unknown",
+            "after",
+        ),
+        (
+            "GET",
+            "/api/v1/stats?after=77-0",
+            None,
+            400,
+            "after_unknown",
+            "after",
+        ),
         ("GET", "/api/v1/members/nobody", None, 404, "not_found", ""),
         ("GET", "/api/v1/nothing", None, 404, "path_unknown", ""),
         (

@@ -179,7 +179,13 @@ fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
                 Ok(first) => answers
                     .lock()
                     .push((group(&format!("full{at}"), 2, 90), Ok(first))),
-                Err(LogError::Full) => refused += 1,
+                Err(LogError::Full) => {
+                    refused += 1;
+                    assert!(
+                        log.no_room() >= 180,
+                        "it says for how much there was no room"
+                    );
+                }
                 Err(other) => panic!("{other}"),
             }
             check_acked(&all(&log).unwrap(), &answers, "reads go on");
