@@ -186,6 +186,12 @@ impl Fault for PlatformError {
             PlatformError::Undecided => "undecided",
         }
     }
+    fn field(&self) -> Option<&str> {
+        match self {
+            PlatformError::Unseen(error) => error.field(),
+            _ => None,
+        }
+    }
     fn retry(&self) -> Retry {
         match self {
             PlatformError::Admit(error) => error.retry(),

@@ -1014,7 +1014,6 @@ async fn a_distribution_says_that_the_tag_is_not_computed_yet() {
     running.post("/api/v1/tags/d/compute", json!({})).await.ok();
     let mut told = early.json;
     while told["building"] == true {
-        assert_eq!(told["present"], 0, "{told}");
         tokio::task::yield_now().await;
         told = running.get(path).await.ok().json;
     }
