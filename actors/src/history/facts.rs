@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::{HistoryEvent, HistoryOrder};
-use crate::model::{Currency, Money, OrderLine, OrderStatus, decimal};
+use crate::model::{BrandId, Currency, Money, OrderLine, OrderStatus, decimal};
 
 /// Under this name rules find what an event says of an order: `order.total`, `order.status`, `order.lines.sku`. It takes the
 /// place of a property of that name.
@@ -25,7 +25,7 @@ impl<'a> HistoryEvent<'a> {
             text.push(',');
         }
         write!(text, "\"{ORDER}\":").expect("a text takes everything");
-        order.write(&mut text);
+        order.write(self.brand, &mut text);
         text.push('}');
         Some(Cow::Owned(text))
     }
@@ -38,6 +38,8 @@ pub struct OrderFacts<'a> {
     pub order_id: &'a str,
     /// Where the id is unique.
     pub shop: &'a str,
+    /// Whose it is.
+    pub brand: BrandId,
     /// Currency of all amounts.
     pub currency: Currency,
     /// Status, if known.
@@ -66,9 +68,10 @@ impl OrderFacts<'_> {
             out.write_fmt(part).expect("a text takes everything");
         };
         write(format_args!(
-            r#"{{"order_id":{},"shop":{},"currency":"{}""#,
+            r#"{{"order_id":{},"shop":{},"brand":{},"currency":"{}""#,
             quoted(self.order_id),
             quoted(self.shop),
+            self.brand.0,
             self.currency
         ));
         if let Some(status) = self.status {
@@ -102,10 +105,11 @@ impl OrderFacts<'_> {
 }
 
 impl HistoryOrder<'_> {
-    fn write(&self, out: &mut String) {
+    fn write(&self, brand: BrandId, out: &mut String) {
         let facts = OrderFacts {
             order_id: self.order_id,
             shop: self.shop,
+            brand,
             currency: self.currency,
             status: self.status,
             total: self.total,
@@ -155,7 +159,7 @@ mod tests {
 
     #[test]
     fn an_order_stands_beside_the_properties() {
-        let plain = json!({"order_id": "O\"1", "shop": "tmall", "currency": "CNY", "status": "paid", "total": -12.5});
+        let plain = json!({"order_id": "O\"1", "shop": "tmall", "brand": 1, "currency": "CNY", "status": "paid", "total": -12.5});
         assert_eq!(facts(None, None), None);
         assert_eq!(facts(Some(r#"{"a":1}"#), None), Some(json!({"a": 1})));
         assert_eq!(facts(None, Some(order(&[]))), Some(json!({"order": plain})));

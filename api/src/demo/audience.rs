@@ -116,7 +116,7 @@ fn segment(number: usize) -> Value {
         0 => (
             format!("{city}常客 {nth}"),
             format!(
-                "city = \"{city}\" and count(\"Order Created\" where order.total > 50 within {days}d) >= 2"
+                "city = \"{city}\" and count(\"@order\" where order.total > 50 and order.status != \"cancelled\" within {days}d) >= 2"
             ),
         ),
         1 => (

@@ -213,6 +213,7 @@ impl Order {
         let facts = OrderFacts {
             order_id: &self.head.order_id,
             shop: &self.head.shop,
+            brand: self.head.brand,
             currency: self.head.currency.1,
             status: self.head.status.map(|(_, status)| status),
             total: Some(self.head.total()),
