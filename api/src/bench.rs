@@ -12,6 +12,7 @@ mod import;
 mod ingest;
 mod load;
 mod parts;
+mod reads;
 mod restart;
 mod segments;
 mod table;

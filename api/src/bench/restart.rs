@@ -5,17 +5,19 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::demo::batch::Form;
-use crate::demo::client::Client;
+use crate::demo::client::{Client, api_key};
 use crate::demo::generator::Source;
 use crate::demo::people::{Key, Kind, PEOPLE_MAX};
 use crate::demo::{DemoError, Keyring};
 
 use super::child::{ADMIN_KEY, Server};
 use super::table::Table;
-use super::{BenchError, BenchOptions, apply, load};
+use super::{BenchError, BenchOptions, apply, load, reads};
 
 /// Load before the kill: long enough for frames behind every cache.
 const LOAD: Duration = Duration::from_secs(3);
+/// Between two looks at something that takes its time.
+const LOOK: Duration = Duration::from_millis(50);
 /// People above these do not meet those that `load` makes.
 const FIRST: u32 = 40_000_000;
 
@@ -51,6 +53,7 @@ pub(super) async fn run(
         "< 800, then 500 (with 40 tags)",
     );
 
+    look(options, &server, &keys, members, table).await?;
     let under_load = kill_under_load(options, server, &keys).await?;
     table.row("killed at", under_load, "k events/s");
     let server = Server::start(options, &data).await?;
@@ -71,7 +74,84 @@ pub(super) async fn run(
         "ms",
         "< 10000, then 3000 (10 M members)",
     );
+    let begun = Instant::now();
+    let mut client = Client::new(server.address);
+    loop {
+        let answer = client.get("/api/v1/audience", &api_key(ADMIN_KEY)).await;
+        if answer.map_err(DemoError::from)?.json()["loaded"] == true {
+            break;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+    let after = begun.elapsed().as_secs_f64();
+    table.row("segments can be asked again after further", after, "s");
+    let usage = server.usage();
+    table.row("memory then, resident", usage.resident as f64 / 1e6, "MB");
     server.kill().await
+}
+
+/// 360 views and searches among all of them, idle and beside a steady rate.
+async fn look(
+    options: &BenchOptions,
+    server: &Server,
+    keys: &Keyring,
+    members: u32,
+    table: &mut Table,
+) -> Result<(), BenchError> {
+    /// Members that are looked at.
+    const SOME: u32 = 500;
+    let mut client = Client::new(server.address);
+    let (mut ids, mut words) = (Vec::new(), Vec::new());
+    for at in 0..SOME.min(members) {
+        let member = u64::from(at) * u64::from(members) / u64::from(SOME.min(members));
+        let mut phone = Vec::new();
+        Key::new(Kind::Phone, FIRST + member as u32, 0).write(&mut phone);
+        let phone = String::from_utf8_lossy(&phone).into_owned();
+        let path = format!("/api/v1/members?identifier=phone:{phone}");
+        let answer = client.get(&path, &api_key(ADMIN_KEY)).await;
+        let answer = answer.map_err(DemoError::from)?.json();
+        ids.extend(answer["id"].as_str().map(str::to_owned));
+        // The whole number, the last digits of it, its beginning.
+        let part = match at % 3 {
+            0 => &phone[..],
+            1 => &phone[phone.len() - 6..],
+            _ => &phone[..6],
+        };
+        words.push(part.to_owned());
+    }
+    for rate in [None, Some(options.rate)] {
+        let until = Instant::now() + Duration::from_secs(options.seconds.into());
+        let beside = rate.map(|rate| {
+            let small = BenchOptions {
+                batch: options.batch.min(100),
+                ..options.clone()
+            };
+            let events = u64::from(rate) * u64::from(options.seconds);
+            let streams = load::streams(&small, events, 15_000);
+            let (address, keys) = (server.address, keys.clone());
+            tokio::spawn(async move {
+                load::send(address, &keys, streams, Some(rate), Some(until)).await
+            })
+        });
+        let (mut views, mut finds) =
+            reads::views_and_searches(&mut client, &ids, &words, until).await?;
+        let how = match beside {
+            None => "idle".to_owned(),
+            Some(sending) => {
+                sending
+                    .await
+                    .map_err(|error| BenchError::Part(error.to_string()))??;
+                format!("at {} k/s", options.rate / 1_000)
+            }
+        };
+        table.times(
+            &format!("360 of a member, {how}"),
+            &mut views,
+            "< 5, then 2",
+        );
+        table.times(&format!("a search, {how}"), &mut finds, "");
+    }
+    Ok(())
 }
 
 fn ms(time: Duration) -> f64 {

@@ -12,7 +12,7 @@ use crate::demo::client::{Answer, Client, api_key, write_key};
 
 use super::super::child::{ADMIN_KEY, Server};
 use super::super::table::{Table, Times};
-use super::super::{BenchError, BenchOptions, apply};
+use super::super::{BenchError, BenchOptions, apply, reads};
 use super::seed::{self, Flow, Flowed};
 use super::{Answers, Asked, QUESTION_MAX, THREADS, say};
 
@@ -230,7 +230,6 @@ impl<'a> Asker<'a> {
             .collect();
         say("360 views and searches under load");
         let flow = self.flow(Some(self.options.rate));
-        let (mut views, mut finds) = (Times::default(), Times::default());
         let until = Instant::now() + self.seconds();
         // The words of nicknames, the beginning of an identifier; `%…` is 阳光.
         let words = [
@@ -239,19 +238,10 @@ impl<'a> Asker<'a> {
             "xin9",
             "%E5%B0%8F%E7%BE%8E",
             "Tao",
-        ];
-        for (id, word) in ids.iter().cycle().zip(words.iter().cycle()) {
-            if Instant::now() >= until {
-                break;
-            }
-            let one = Instant::now();
-            self.get(&format!("/api/v1/members/{id}/360")).await?;
-            views.push(one.elapsed());
-            let one = Instant::now();
-            self.get(&format!("/api/v1/members/search?q={word}"))
-                .await?;
-            finds.push(one.elapsed());
-        }
+        ]
+        .map(str::to_owned);
+        let (mut views, mut finds) =
+            reads::views_and_searches(&mut self.client, &ids, &words, until).await?;
         let flowed = flow.stop().await?;
         table.times("  360 of a member under load", &mut views, "< 5, then 2");
         table.times("  a search under load", &mut finds, "");
