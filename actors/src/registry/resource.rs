@@ -7,13 +7,15 @@
 //!
 //! Absent on purpose: what a body means, permissions of routes, forms of import and export (`api`).
 
+mod import;
 mod list;
 mod read;
 mod write;
 
+pub use import::{ImportOutcome, ImportRow, Imported};
 pub use list::{Column, Filter, Listed, ResourceQuery, Test};
 pub use read::ItemVersion;
-pub use write::{Author, Followed, ImportOutcome, ImportRow, Imported, ItemChange};
+pub use write::{Author, Followed, ItemChange};
 
 use std::collections::BTreeSet;
 

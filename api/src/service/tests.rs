@@ -10,6 +10,7 @@ mod privacy;
 mod reads;
 mod resources;
 mod search;
+mod tables;
 
 use serde_json::{Value, json};
 
