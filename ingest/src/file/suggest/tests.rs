@@ -47,6 +47,16 @@ fn an_export_of_a_chinese_shop() {
     assert_eq!(found.columns[3].samples, ["13800000000", "13900000000"]);
 }
 
+/// The third column would be the second one's namesake, and with its number the first one's.
+#[test]
+fn columns_of_one_name_get_different_ones() {
+    let found = of("r_2_3,r 2,r-2\na,b,c\n");
+    let names = places(&found).into_iter().map(|(_, place)| place);
+    let names: std::collections::BTreeSet<&str> = names.collect();
+    assert_eq!(names.len(), 3, "{names:?}");
+    Mapping::parse(&found.mapping).unwrap_or_else(|errors| panic!("{errors}\n{}", found.mapping));
+}
+
 #[test]
 fn rules_can_count_orders_that_a_row_each_tells() {
     let found = of("订单号,手机号,实付金额\nE1,13800000000,12.50\nE2,13900000000,7\n");

@@ -307,7 +307,10 @@ impl Plan<'_> {
                 .or(property)
                 .unwrap_or_else(|| field_name(&column.name));
             if used.contains(&name) {
-                name = format!("{name}_{}", at + 1);
+                // A column may be called as the next one with a number behind would be.
+                let mut numbered = (at + 1..).map(|number| format!("{name}_{number}"));
+                let free = numbered.find(|it| !used.contains(it));
+                name = free.expect("numbers do not end");
             }
             used.push(name.clone());
             let kind = if values::time_forms(column.each()).is_some() {
