@@ -244,13 +244,17 @@ impl Runner {
             return;
         }
         self.checkpoint_wanted = false;
-        if let Some(Err(error)) = self.checkpoint() {
+        self.checkpoint();
+    }
+
+    /// Writes the machine's memory to disk if no batch is in between, and tells of a failure.
+    pub fn checkpoint(&mut self) {
+        if let Some(Err(error)) = self.try_checkpoint() {
             tracing::error!(unit = %self.core.unit(), error, "checkpoint failed");
         }
     }
 
-    /// Writes the machine's memory to disk when no batch is in between. Answers the position it stands at.
-    pub fn checkpoint(&mut self) -> Option<Result<Offset, String>> {
+    fn try_checkpoint(&mut self) -> Option<Result<(), String>> {
         if !self.settled() {
             return None;
         }
@@ -260,7 +264,7 @@ impl Runner {
         if known.is_none_or(|known| known >= at) {
             return None;
         }
-        let written = self.core.machine_mut().checkpoint(at).map(|()| at);
+        let written = self.core.machine_mut().checkpoint(at);
         let checkpointed = self.core.machine().checkpointed();
         self.shared.progress.report(self.core.unit(), |progress| {
             progress.checkpointed = checkpointed;

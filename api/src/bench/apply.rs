@@ -9,7 +9,7 @@ use crate::demo::{DemoError, Keyring};
 
 use super::child::{ADMIN_KEY, Server};
 use super::table::{Table, Times};
-use super::{BenchError, BenchOptions, ingest, load};
+use super::{BenchError, BenchOptions, ingest, load, reads};
 
 /// Between two probes of the lag.
 const PROBE_EVERY: Duration = Duration::from_millis(20);
@@ -68,19 +68,7 @@ pub(super) async fn run(
 pub(super) async fn wait_applied(client: &mut Client, tokens: &[String]) -> Result<(), BenchError> {
     for token in tokens {
         let path = format!("/api/v1/stats?after={token}");
-        // The server itself waits up to two seconds before it says 503.
-        loop {
-            let answer = client
-                .get(&path, &api_key(ADMIN_KEY))
-                .await
-                .map_err(DemoError::from)?;
-            if answer.is_good() {
-                break;
-            }
-            if !answer.asks_patience() {
-                return Err(refused(&path, answer.status, answer.text()));
-            }
-        }
+        reads::get_patiently(client, &path).await?;
     }
     Ok(())
 }
@@ -155,18 +143,10 @@ async fn probe(server: &Server, until: Instant) -> Result<Times, BenchError> {
         };
         let acknowledged = Instant::now();
         let path = format!("/api/v1/members?identifier=user_id%3Aprobe-{number}&after={token}");
-        loop {
-            let answer = client.get(&path, &admin).await.map_err(DemoError::from)?;
-            if answer.is_good() && answer.json()["items"][0]["id"].is_string() {
-                break;
-            }
-            if answer.is_good() {
-                let what = format!("probe {number}: a read with its token does not see it");
-                return Err(BenchError::Part(what));
-            }
-            if !answer.asks_patience() {
-                return Err(refused(&path, answer.status, answer.text()));
-            }
+        let answer = reads::get_patiently(&mut client, &path).await?;
+        if !answer.json()["items"][0]["id"].is_string() {
+            let what = format!("probe {number}: a read with its token does not see it");
+            return Err(BenchError::Part(what));
         }
         lags.push(acknowledged.elapsed());
     }

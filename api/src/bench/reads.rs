@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::demo::DemoError;
-use crate::demo::client::{Client, api_key};
+use crate::demo::client::{Answer, Client, api_key};
 
 use super::BenchError;
 use super::child::ADMIN_KEY;
@@ -28,19 +28,20 @@ pub(super) async fn views_and_searches(
         ];
         for (times, path) in reads {
             let one = Instant::now();
-            get(client, &path).await?;
+            get_patiently(client, &path).await?;
             times.push(one.elapsed());
         }
     }
     Ok((views, finds))
 }
 
-async fn get(client: &mut Client, path: &str) -> Result<(), BenchError> {
+/// Asks as the admin until the server does not ask for patience any more; it waits by itself before it does.
+pub(super) async fn get_patiently(client: &mut Client, path: &str) -> Result<Answer, BenchError> {
     loop {
         let answer = client.get(path, &api_key(ADMIN_KEY)).await;
         let answer = answer.map_err(DemoError::from)?;
         if answer.is_good() {
-            return Ok(());
+            return Ok(answer);
         }
         if !answer.asks_patience() {
             return Err(DemoError::Refused {

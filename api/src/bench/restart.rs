@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::demo::batch::Form;
-use crate::demo::client::{Client, api_key};
+use crate::demo::client::Client;
 use crate::demo::generator::Source;
 use crate::demo::people::{Key, Kind, PEOPLE_MAX};
 use crate::demo::{DemoError, Keyring};
@@ -77,8 +77,8 @@ pub(super) async fn run(
     let begun = Instant::now();
     let mut client = Client::new(server.address);
     loop {
-        let answer = client.get("/api/v1/audience", &api_key(ADMIN_KEY)).await;
-        if answer.map_err(DemoError::from)?.json()["loaded"] == true {
+        let answer = reads::get_patiently(&mut client, "/api/v1/audience").await?;
+        if answer.json()["loaded"] == true {
             break;
         }
         tokio::time::sleep(LOOK).await;
@@ -108,8 +108,7 @@ async fn look(
         Key::new(Kind::Phone, FIRST + member as u32, 0).write(&mut phone);
         let phone = String::from_utf8_lossy(&phone).into_owned();
         let path = format!("/api/v1/members?identifier=phone:{phone}");
-        let answer = client.get(&path, &api_key(ADMIN_KEY)).await;
-        let answer = answer.map_err(DemoError::from)?.json();
+        let answer = reads::get_patiently(&mut client, &path).await?.json();
         let id = answer["items"][0]["id"].as_str();
         let id = id.ok_or_else(|| BenchError::Part(format!("{path}: nobody is there")))?;
         ids.push(id.to_owned());
