@@ -51,6 +51,7 @@ pub struct App {
     /// Long-running work.
     pub jobs: Jobs,
     effect_caller: Arc<effect::call::Caller>,
+    kafka: Option<Arc<effect::kafka::Kafka>>,
     platform: Arc<Platform>,
     audience: Audience,
     search: Search,
@@ -144,6 +145,7 @@ impl App {
         App {
             jobs: Jobs::open(&config.data.join("jobs")),
             effect_caller: Arc::new(caller),
+            kafka: (config.kafka.clone()).map(|it| Arc::new(effect::kafka::Kafka::new(it))),
             alerts: Alerts::open(&config.data),
             rates: Rates::default(),
             bodies: Bodies::new(config.http.body_memory_bytes),
@@ -237,6 +239,11 @@ impl App {
     /// Who calls other systems, within bounds.
     pub fn effect_caller(&self) -> &Arc<effect::call::Caller> {
         &self.effect_caller
+    }
+
+    /// The Kafka cluster that webhooks may write to.
+    pub fn kafka(&self) -> Option<&Arc<effect::kafka::Kafka>> {
+        self.kafka.as_ref()
     }
 
     /// The registry.

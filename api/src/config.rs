@@ -4,6 +4,7 @@
 //! nobody knows is refused, and every mistake of every layer is reported in one go: what is wrong and what is allowed.
 //! Absent on purpose: what people change while it runs (brands, sources, rules): that is the registry's.
 
+mod kafka;
 mod key;
 mod load;
 mod objects;
@@ -52,6 +53,8 @@ pub struct Config {
     pub import: ImportLimits,
     /// The object store that imports read and exports write, if one is configured.
     pub object_store: Option<Settings>,
+    /// The Kafka cluster that webhooks may write to, if one is configured.
+    pub kafka: Option<pipelines::effect::kafka::Settings>,
     /// Proxies that say truly from where a request comes.
     pub trusted_proxies: Networks,
     /// Networks that effects may go to besides public addresses.

@@ -1,10 +1,11 @@
-//! Exports of segments: members as rows of a CSV or XLSX file, made by a job and fetched while it is kept.
+//! Exports of segments: members as rows of a CSV, XLSX or JSONL file, made by a job and fetched while it is kept.
 //!
 //! Members are read page by page, each page from a snapshot of its own, and written at once: memory does not grow with the
 //! segment, and whoever is erased meanwhile is not in a later page. What a row shows is what the caller may see of the
 //! member ([`row`]): personal fields are masked as in Member 360. A file goes away after [`KEPT_MS`].
 //!
-//! An export may name a folder of the object store: then its finished file is written there as well ([`crate::objects`]).
+//! An export may name a folder of the object store: then its finished file is written there as well ([`crate::objects`]). Or a
+//! topic of Kafka: then each line of the finished file is a message of it.
 //!
 //! Absent on purpose: going on in the middle. An export that a stop or a crash interrupted is made anew, because half of
 //! it would tell of yesterday; nobody can fetch a file before it is whole.
@@ -35,7 +36,7 @@ pub const KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 pub struct Detail {
     /// The segment.
     pub segment: u32,
-    /// `csv` or `xlsx`.
+    /// `csv`, `xlsx` or `jsonl`.
     pub format: Format,
     /// Names of columns, in order.
     pub columns: Vec<String>,
@@ -53,6 +54,9 @@ pub struct Detail {
     /// The folder of the object store that the file is written to as well, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<Location>,
+    /// The topic that its lines are sent to, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub topic: Option<String>,
 }
 
 impl Detail {
@@ -76,27 +80,39 @@ pub enum Format {
     Csv,
     /// Office Open XML.
     Xlsx,
+    /// A JSON object in each line; empty cells are left out.
+    Jsonl,
 }
 
 impl Format {
-    /// As tables call it.
-    pub fn sheet(self) -> SheetFormat {
+    /// Its media type.
+    pub fn media(self) -> &'static str {
         match self {
-            Format::Csv => SheetFormat::Csv,
-            Format::Xlsx => SheetFormat::Xlsx,
+            Format::Csv => SheetFormat::Csv.media(),
+            Format::Xlsx => SheetFormat::Xlsx.media(),
+            Format::Jsonl => "application/jsonl",
+        }
+    }
+
+    /// The ending of file names.
+    pub fn ending(self) -> &'static str {
+        match self {
+            Format::Csv => SheetFormat::Csv.ending(),
+            Format::Xlsx => SheetFormat::Xlsx.ending(),
+            Format::Jsonl => "jsonl",
         }
     }
 }
 
 /// Where the file of an export lies. `None`: jobs are not kept.
 pub fn file(jobs: &Jobs, id: u64, format: Format) -> Option<PathBuf> {
-    let name = format!("members.{}", format.sheet().ending());
+    let name = format!("members.{}", format.ending());
     Some(jobs.folder_of(id)?.join(name))
 }
 
 /// The object in the folder that a caller named: no two exports have the same.
 fn object(folder: &Location, segment: u32, id: u64, format: Format) -> Location {
-    let ending = format.sheet().ending();
+    let ending = format.ending();
     folder.below(&format!("segment-{segment}-export-{id}.{ending}"))
 }
 

@@ -257,7 +257,11 @@ fn effects(
     let platform = shared.platform().clone();
     let caller = shared.effect_caller().clone();
     let channels: Vec<Arc<dyn Channel>> = vec![
-        Arc::new(Webhooks::new(platform.clone(), caller)),
+        Arc::new(Webhooks::new(
+            platform.clone(),
+            caller,
+            shared.kafka().cloned(),
+        )),
         Arc::new(Erasing::new(platform.clone())),
     ];
     pipelines::effect::run(platform, channels, Policy::default(), stopped)

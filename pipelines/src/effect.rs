@@ -12,6 +12,7 @@ pub mod address;
 pub mod call;
 pub mod erase;
 pub mod hold;
+pub mod kafka;
 pub mod sign;
 pub mod webhook;
 

@@ -94,30 +94,39 @@ fn seconds() -> u64 {
     told.and_then(|text| text.parse().ok()).unwrap_or(1)
 }
 
-/// A decoder by its name.
-type Decoder = (&'static str, fn(&[u8]));
+/// Feeds a decoder of files for these seconds. Each has a test, so that they run beside each other.
+fn for_a_while(name: &str, decoder: fn(&[u8])) {
+    use proptest::strategy::ValueTree;
+    // The clock only says when to stop.
+    let begun = std::time::Instant::now();
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let mut runs = 0u64;
+    while begun.elapsed().as_secs() < seconds() {
+        let tree = bytes().new_tree(&mut runner).expect("no filter refuses");
+        let bytes = tree.current();
+        let survived = std::panic::catch_unwind(|| decoder(&bytes));
+        assert!(survived.is_ok(), "{name} fails on {bytes:?}");
+        runs += 1;
+    }
+    println!("{name}: {runs} runs");
+}
 
 #[test]
-fn each_decoder_of_files_for_a_while() {
-    use proptest::strategy::ValueTree;
-    let decoders: [Decoder; 4] = [
-        ("csv and lines", ingest::fuzz::csv),
-        ("suggest", ingest::fuzz::suggest),
-        ("xlsx", ingest::fuzz::xlsx),
-        ("parquet", ingest::fuzz::parquet),
-    ];
-    for (name, decoder) in decoders {
-        // The clock only says when to stop.
-        let begun = std::time::Instant::now();
-        let mut runner = proptest::test_runner::TestRunner::default();
-        let mut runs = 0u64;
-        while begun.elapsed().as_secs() < seconds() {
-            let tree = bytes().new_tree(&mut runner).expect("no filter refuses");
-            let bytes = tree.current();
-            let survived = std::panic::catch_unwind(|| decoder(&bytes));
-            assert!(survived.is_ok(), "{name} fails on {bytes:?}");
-            runs += 1;
-        }
-        println!("{name}: {runs} runs");
-    }
+fn csv_and_lines_for_a_while() {
+    for_a_while("csv and lines", ingest::fuzz::csv);
+}
+
+#[test]
+fn guesses_of_mappings_for_a_while() {
+    for_a_while("suggest", ingest::fuzz::suggest);
+}
+
+#[test]
+fn xlsx_for_a_while() {
+    for_a_while("xlsx", ingest::fuzz::xlsx);
+}
+
+#[test]
+fn parquet_for_a_while() {
+    for_a_while("parquet", ingest::fuzz::parquet);
 }

@@ -10,6 +10,7 @@ mod export;
 mod faults;
 mod files;
 mod fuzz;
+mod kafka;
 mod lake;
 mod lists;
 mod members;

@@ -49,7 +49,14 @@ const MAP: &[(&str, &[&str])] = &[
 /// One door per technology: crate name as it is written in code, and the paths that may name it.
 const DOORS: &[(&str, &[&str])] = &[
     ("actix", &["actors/src/runtime", "actors/tests"]),
-    ("rdkafka", &["actors/src/log", "ingest/src/source"]),
+    (
+        "rdkafka",
+        &[
+            "actors/src/log",
+            "ingest/src/source",
+            "pipelines/src/effect",
+        ],
+    ),
     ("roaring", &["cdp/", "query/"]),
     ("axum", &["api/"]),
     // Forms of definitions have one type, which is their schema too.

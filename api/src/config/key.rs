@@ -1,6 +1,7 @@
 //! The table of configuration keys: the one place that knows their names, forms, bounds and defaults.
 
 use pipelines::effect::address::Networks;
+use pipelines::effect::kafka::{Brokers, Topics};
 
 use crate::objects::Allowed;
 
@@ -26,6 +27,8 @@ pub enum Kind {
     Text,
     /// A folder.
     Folder,
+    /// A file; may be empty.
+    File,
     /// `HOST:PORT` with a numeric host.
     Address,
     /// A time zone of the IANA database.
@@ -52,6 +55,10 @@ pub enum Kind {
     Region,
     /// Buckets, or folders in them, with commas between; may be empty.
     Buckets,
+    /// `HOST:PORT` of brokers with commas between; may be empty.
+    Brokers,
+    /// Topics, or beginnings of them, with commas between; may be empty.
+    Topics,
 }
 
 /// Shortest admin key that may be set by hand: below it, guessing becomes thinkable.
@@ -98,6 +105,9 @@ keys! {
     "object_store.buckets", Kind::Buckets, "", false, "BUCKET or BUCKET/PREFIX/ that imports and exports may name, with commas between; empty: all";
     "object_store.spool_mib_max", Kind::Number(1, 16_777_216), "102400", false, "MiB of an object that is imported: it is copied to the disk first";
     "effects.allow_networks", Kind::Networks, "", false, "networks that webhooks may call besides public addresses";
+    "kafka.brokers", Kind::Brokers, "", false, "HOST:PORT of Kafka brokers, with commas; webhooks may then name a topic; empty: none";
+    "kafka.topics", Kind::Topics, "", false, "TOPIC or BEGINNING* that webhooks may name, with commas; empty: all";
+    "kafka.properties", Kind::File, "", false, "file of librdkafka properties, NAME=VALUE in each line: how to log in, compression";
     "archive.folder", Kind::Folder, "", false, "folder that sealed segments of the logs move to; empty: they stay";
     "keys.days_kept", Kind::Number(1, 30), "30", false, "days after which original bytes become unreadable for good";
     "keys.need_backup", Kind::Flag, "true", false, "keys of days are destroyed only when a backup has what they seal";
@@ -126,6 +136,11 @@ impl Kind {
         match self {
             Kind::Text => "any text".into(),
             Kind::Folder => "a path of a folder".into(),
+            Kind::File => "a path of a file, or empty".into(),
+            Kind::Brokers => "HOST:PORT with commas between, e.g. kafka-1:9092,kafka-2:9092".into(),
+            Kind::Topics => {
+                "TOPIC or BEGINNING* with commas between, e.g. crm-members,crm-*".into()
+            }
             Kind::Address => "HOST:PORT with a numeric host, e.g. 127.0.0.1:8080".into(),
             Kind::TimeZone => "an IANA time zone, e.g. Asia/Shanghai".into(),
             Kind::Flag => "true or false".into(),
@@ -150,7 +165,9 @@ impl Kind {
     /// Whether `text` is of this form.
     pub fn accepts(self, text: &str) -> bool {
         match self {
-            Kind::Text | Kind::Folder => true,
+            Kind::Text | Kind::Folder | Kind::File => true,
+            Kind::Brokers => text.parse::<Brokers>().is_ok(),
+            Kind::Topics => text.parse::<Topics>().is_ok(),
             Kind::Address => text.parse::<std::net::SocketAddr>().is_ok(),
             Kind::TimeZone => jiff::tz::TimeZone::get(text).is_ok(),
             Kind::Flag => matches!(text, "true" | "false"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use pipelines::lake::LakeOptions;
 
-use super::{Config, DayKeys, HttpLimits, ImportLimits, KEYS, Key, objects};
+use super::{Config, DayKeys, HttpLimits, ImportLimits, KEYS, Key, kafka, objects};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,8 +136,9 @@ pub fn load(layers: &Layers) -> Result<Config, ConfigErrors> {
         }
     }
     let object_store = objects::read(&values, &layers.environment, &mut errors);
+    let kafka = kafka::read(&values, &mut errors);
     if errors.is_empty() {
-        Ok(typed(values, object_store))
+        Ok(typed(values, object_store, kafka))
     } else {
         Err(ConfigErrors(errors))
     }
@@ -301,6 +302,7 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(60);
 fn typed(
     values: BTreeMap<&'static str, Value>,
     object_store: Option<crate::objects::Settings>,
+    kafka: Option<pipelines::effect::kafka::Settings>,
 ) -> Config {
     const CHECKED: &str = "the key's kind has accepted the text";
     let text = |name: &str| values[name].text.clone();
@@ -350,6 +352,7 @@ fn typed(
                 .filter(|folder| !folder.as_os_str().is_empty()),
         },
         object_store,
+        kafka,
         backup_daily: !text("backup.folder").is_empty(),
         backups_kept: usize::try_from(number("backup.keep")).expect(CHECKED),
         archive_dir: PathBuf::from(text("archive.folder")),

@@ -155,6 +155,47 @@ fn variables_that_kubernetes_makes_are_no_mistakes() {
 }
 
 #[test]
+fn a_kafka_cluster_needs_brokers_and_properties_that_the_client_knows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("kafka.properties");
+    let path = path.to_str().unwrap();
+    let with = |properties: &str, more: &str| {
+        std::fs::write(path, properties).unwrap();
+        format!("[kafka]\nproperties = {path:?}\n{more}")
+    };
+    let brokers = "brokers = \"k-1:9092,k-2:9092\"\n";
+    assert!(mistakes(&with("client.id=crm\n", brokers), &[], &[]).is_empty());
+    let cases = [
+        (
+            with("", "brokers = \"k-1\"\n"),
+            "kafka.brokers: `k-1` is not allowed".to_owned(),
+        ),
+        (
+            with("", "topics = \"a b\"\nbrokers = \"k-1:9092\"\n"),
+            "kafka.topics: `a b` is not allowed".to_owned(),
+        ),
+        (
+            with("client.id=crm", ""),
+            "kafka.properties: there are no brokers".to_owned(),
+        ),
+        (
+            with("\nsasl.pasword=canary", brokers),
+            format!("kafka.properties: {path}: line 2: sasl.pasword: "),
+        ),
+    ];
+    for (file, expected) in cases {
+        let found = mistakes(&file, &[], &[]);
+        let told = found.iter().any(|it| it.starts_with(&expected));
+        assert!(
+            told && !format!("{found:?}").contains("canary"),
+            "{found:?}"
+        );
+    }
+    let gone = "[kafka]\nproperties = \"/no/such\"\nbrokers = \"k-1:9092\"\n";
+    assert!(mistakes(gone, &[], &[])[0].contains("`/no/such` cannot be read"));
+}
+
+#[test]
 fn an_object_store_needs_keys_and_says_everything_that_is_missing() {
     let store = |file: &str, environment: &[(&str, &str)]| {
         let (_folder, layers) = layers(file, environment, &[]);

@@ -46,6 +46,18 @@ impl From<Value> for Cell {
     }
 }
 
+impl Cell {
+    /// As JSON; nothing for an empty one.
+    pub fn to_json(&self) -> Option<Value> {
+        match self {
+            Cell::Empty => None,
+            Cell::Text(text) => Some(text.as_str().into()),
+            Cell::Number(number) => Some(number.clone().into()),
+            Cell::Bool(yes) => Some((*yes).into()),
+        }
+    }
+}
+
 impl From<Option<Time>> for Cell {
     fn from(time: Option<Time>) -> Cell {
         time.map_or(Cell::Empty, |time| Cell::Text(time.rfc3339()))

@@ -1,4 +1,4 @@
-//! The file of an export, written row by row: CSV, or XLSX whose sheets stream through temporary files beside it.
+//! The file of an export, written row by row: CSV, JSONL, or XLSX whose sheets stream through temporary files beside it.
 //!
 //! Cells that a spreadsheet would calculate begin with `'` in CSV (unless somebody wants it raw); cells of XLSX have a type,
 //! and a text is never calculated. A sheet takes 1,048,576 rows, so more members make more sheets.
@@ -36,6 +36,7 @@ pub struct Table {
 
 enum Sink {
     Csv(Box<csv::Writer<BufWriter<File>>>),
+    Jsonl(BufWriter<File>),
     Xlsx {
         book: Box<Workbook>,
         sheets: usize,
@@ -83,6 +84,9 @@ impl Table {
                 let texts = head.iter().map(|name| guard(name, raw));
                 writer.write_record(texts).map_err(csv_error)?;
                 Sink::Csv(Box::new(writer))
+            }
+            Format::Jsonl => {
+                Sink::Jsonl(BufWriter::with_capacity(BUFFER_BYTES, File::create(&part)?))
             }
             Format::Xlsx => {
                 let mut book = Workbook::new();
@@ -132,6 +136,14 @@ impl Table {
                 }
                 writer.write_record(None::<&[u8]>).map_err(csv_error)
             }
+            Sink::Jsonl(file) => {
+                let named = self.head.iter().zip(cells);
+                let line: serde_json::Map<_, _> = named
+                    .filter_map(|(name, cell)| Some((name.clone(), cell.to_json()?)))
+                    .collect();
+                serde_json::to_writer(&mut *file, &line)?;
+                file.write_all(b"\n")
+            }
             Sink::Xlsx { book, sheets, row } => {
                 let sheet = book.worksheet_from_index(*sheets - 1).map_err(xlsx_error)?;
                 for (column, cell) in (0u16..).zip(cells) {
@@ -150,6 +162,7 @@ impl Table {
                 let buffer = writer.into_inner().map_err(|error| error.into_error())?;
                 (buffer.into_inner().map_err(|error| error.into_error())?, 0)
             }
+            Sink::Jsonl(buffer) => (buffer.into_inner().map_err(|error| error.into_error())?, 0),
             Sink::Xlsx {
                 mut book, sheets, ..
             } => {

@@ -64,6 +64,26 @@ fn no_cell_of_a_csv_is_calculated() {
 }
 
 #[test]
+fn lines_of_json_keep_every_digit_and_leave_out_what_is_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("members.jsonl");
+    let cells = [
+        (text("=1+1"), r#"{"end":"|","value":"=1+1"}"#),
+        (text("a\"\n上海"), r#"{"end":"|","value":"a\"\n上海"}"#),
+        (
+            number("9007199254740993"),
+            r#"{"end":"|","value":9007199254740993}"#,
+        ),
+        (Cell::Bool(false), r#"{"end":"|","value":false}"#),
+        (Cell::Empty, r#"{"end":"|"}"#),
+    ];
+    let values: Vec<Cell> = cells.iter().map(|(cell, _)| cell.clone()).collect();
+    written(&path, Format::Jsonl, false, &values);
+    let expected: String = cells.iter().map(|(_, line)| format!("{line}\n")).collect();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), expected);
+}
+
+#[test]
 fn cells_of_a_workbook_have_their_type_and_are_never_formulas() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("members.xlsx");

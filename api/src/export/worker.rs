@@ -1,6 +1,7 @@
 //! The thread that makes exports, one after the other.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::thread::JoinHandle;
@@ -9,6 +10,8 @@ use std::time::Duration;
 use actors::model::{BrandId, Fault, MemberNo, Retry};
 use actors::registry::Act;
 use pipelines::audience::{AudienceError, Sees};
+use pipelines::effect::kafka::{Message, SCHEME, SendError};
+use serde::Deserialize;
 use tokio::runtime::Handle;
 
 use super::columns::Column;
@@ -52,6 +55,9 @@ pub enum ExportError {
     /// The object store does not take the file.
     #[error(transparent)]
     Object(ObjectError),
+    /// The topic does not take the lines.
+    #[error("the topic: {0}")]
+    Topic(#[from] SendError),
     /// Somebody stopped it.
     #[error("cancelled behind {rows} members")]
     Cancelled {
@@ -210,6 +216,10 @@ fn export(shared: &Shared, runtime: &Handle, taken: &Taken) -> Result<(String, u
             work.upload(&object, &path, &folder.join(UPLOAD), rows)?;
             what.push_str(&format!(", in {object}"));
         }
+        if let Some(topic) = &detail.topic {
+            work.produce(topic, &path, taken.id, rows)?;
+            what.push_str(&format!(", sent to {SCHEME}{topic}"));
+        }
         return Ok((what, erased));
     }
     Err(ExportError::Edited)
@@ -227,9 +237,10 @@ pub async fn audit(
         true => ", personal fields masked",
         false => "",
     };
-    let to = match detail.object(job) {
-        Some(object) => format!(", to {object}"),
-        None => String::new(),
+    let to = match (detail.object(job), &detail.topic) {
+        (Some(object), _) => format!(", to {object}"),
+        (None, Some(topic)) => format!(", to {SCHEME}{topic}"),
+        (None, None) => String::new(),
     };
     let act = Act {
         by: detail.by.clone(),
@@ -241,11 +252,17 @@ pub async fn audit(
         detail: format!(
             "export {job}: {rows} members, {} columns, {}{masked}{to}",
             detail.columns.len(),
-            detail.format.sheet().ending(),
+            detail.format.ending(),
         ),
         change: None,
     };
     Ok(shared.registry().audit(&act, shared.now()).await?)
+}
+
+/// What says whose line it is.
+#[derive(Deserialize)]
+struct Keyed {
+    id: Option<String>,
 }
 
 /// One run over a segment.
@@ -278,6 +295,39 @@ impl Work<'_> {
             Err(ObjectError::Cancelled { .. }) => Err(ExportError::Cancelled { rows }),
             Err(error) => Err(ExportError::Object(error)),
         }
+    }
+
+    /// Sends the lines of the file to a topic. One that is interrupted is made anew, so some may come twice.
+    fn produce(&self, topic: &str, file: &Path, job: u64, rows: u64) -> Result<(), ExportError> {
+        let missing = || ExportError::Read("kafka.brokers is not set any more".into());
+        let kafka = self.shared.kafka().ok_or_else(missing)?;
+        let (mut many, time) = (kafka.many()?, self.shared.now().rfc3339());
+        let source = format!("/segments/{}/exports/{job}", self.detail.segment);
+        for (number, line) in (1..).zip(BufReader::new(fs::File::open(file)?).lines()) {
+            let body = line?;
+            let member: Option<Keyed> = serde_json::from_str(&body).ok();
+            let message = Message {
+                topic,
+                key: member.as_ref().and_then(|it| it.id.as_deref()),
+                id: &format!("exp_{job}_{number}"),
+                source: &source,
+                kind: "segment.member",
+                time: &time,
+                brand: None,
+                body: &body,
+            };
+            self.runtime.block_on(many.push(message))?;
+            if number % PAGE as u64 == 0 {
+                self.ticket.progress(number, rows);
+                self.ticket.count("sent", number);
+                if self.stopped() {
+                    return Err(ExportError::Cancelled { rows });
+                }
+            }
+        }
+        self.runtime.block_on(many.finish())?;
+        self.ticket.count("sent", rows);
+        Ok(())
     }
 
     fn stopped(&self) -> bool {

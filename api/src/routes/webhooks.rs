@@ -1,4 +1,4 @@
-//! Webhooks: addresses that are called when something happens, signed as Standard Webhooks has it.
+//! Webhooks: addresses that are called when something happens, signed as Standard Webhooks has it, and topics of Kafka.
 
 use actors::model::{BrandId, FieldClass};
 use actors::registry::{NewWebhook, Telling, Webhook, WebhookChange};
@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use cdp::definition::DefinitionKind;
 use cdp::webhook::{Hook, Hooks, check_words};
+use pipelines::effect::kafka::SCHEME;
 use pipelines::effect::sign;
 use pipelines::effect::webhook::SECRET_ABOUT;
 use serde::{Deserialize, Serialize};
@@ -39,7 +40,9 @@ pub fn routes() -> Routes {
                     "Answers its `secret`, which is shown this once. Each call is signed as \
                      [Standard Webhooks](https://www.standardwebhooks.com) has it; `webhook-id` stays the same when a call \
                      is repeated. What is answered with 5xx, 408 or 429, or not within 15 s, is called again for about two \
-                     days; anything else but 2xx is given up at once (`GET /api/v1/effects?state=dead`).",
+                     days; anything else but 2xx is given up at once (`GET /api/v1/effects?state=dead`). With `url` \
+                     `kafka:TOPIC` the same bodies become messages of that topic: the key is the member, the headers are \
+                     those of CloudEvents, `ce_id` is what `webhook-id` is.",
                 )
                 .body::<NewWebhookInput>()
                 .written::<KeyedWebhook>(),
@@ -87,7 +90,8 @@ pub struct NewWebhookInput {
     /// Name, for people.
     #[schema(example = "crm")]
     pub name: String,
-    /// Where it is called: https, a public address unless `effects.allow_networks` says otherwise.
+    /// Where it is called: https, a public address unless `effects.allow_networks` says otherwise; or `kafka:TOPIC`, a
+    /// topic of the cluster that `kafka.brokers` names.
     #[schema(example = "https://crm.example.com/hooks/tributary")]
     pub url: String,
     /// What it hears of: `*`, `event`, `event:NAME`, `member.linked`, `member.merged`, `member.conflict`,
@@ -331,9 +335,19 @@ fn address(shared: &Shared, text: &str) -> Result<String, ApiError> {
     if text.len() > URL_BYTES_MAX {
         return Err(refuse(format!("longer than {URL_BYTES_MAX} bytes")));
     }
+    if let Some(name) = text.strip_prefix(SCHEME) {
+        topic(shared, name).map_err(refuse)?;
+        return Ok(text.into());
+    }
     let url = Url::parse(text).map_err(|error| refuse(error.to_string()))?;
     shared.effect_caller().check(&url).map_err(refuse)?;
     Ok(url.into())
+}
+
+/// Whether messages may go to the topic, else why not.
+pub fn topic(shared: &Shared, name: &str) -> Result<(), String> {
+    let missing = || "no Kafka cluster is configured: set kafka.brokers and start again";
+    shared.kafka().ok_or_else(missing)?.check(name)
 }
 
 fn words(events: &[String], brand: BrandId) -> Result<(), ApiError> {

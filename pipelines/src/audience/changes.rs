@@ -25,6 +25,8 @@ const ORDERS_MAX: usize = if cfg!(test) { 16 } else { 1 << 22 };
 /// A row of an order was written or taken away.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OrderNote {
+    /// Of this member.
+    pub member: MemberNo,
     /// Under this fragment.
     pub holder: IdentNo,
     /// The order.
@@ -171,11 +173,15 @@ impl Noted {
             return;
         }
         for row in rows.iter().filter(|row| row.space == profile::row::ORDERS) {
-            if let (Some((_, holder)), Some(order)) = (
+            if let (Some((member, holder)), Some(order)) = (
                 profile::row::whose(&row.key),
                 profile::row::order_of(&row.key),
             ) {
-                self.orders.insert(OrderNote { holder, order });
+                self.orders.insert(OrderNote {
+                    member,
+                    holder,
+                    order,
+                });
             }
         }
         if self.orders.len() > ORDERS_MAX {

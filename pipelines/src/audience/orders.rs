@@ -73,7 +73,18 @@ enum Stands {
     WithNobody,
 }
 
-fn stands(rows: &dyn Rows, order: IdentNo) -> Result<Stands, RowsError> {
+fn stands(rows: &dyn Rows, note: &OrderNote) -> Result<Stands, RowsError> {
+    let order = note.order;
+    // Mostly it is where it was seen; identity is asked about those that went away.
+    if let Some(found) = row_of(rows, note.member, note.holder, order)? {
+        // More of it may have to come yet.
+        let moves = is_awaited(rows, note.member, note.holder)?;
+        return Ok(if moves {
+            Stands::Moves
+        } else {
+            Stands::At(found)
+        });
+    }
     let Some(state) = identity::state_of(rows, order)? else {
         return Ok(Stands::WithNobody);
     };
@@ -84,15 +95,19 @@ fn stands(rows: &dyn Rows, order: IdentNo) -> Result<Stands, RowsError> {
     if is_awaited(rows, member, holder)? {
         return Ok(Stands::Moves);
     }
+    Ok(row_of(rows, member, holder, order)?.map_or(Stands::Nowhere, Stands::At))
+}
+
+fn row_of(
+    rows: &dyn Rows,
+    member: MemberNo,
+    holder: IdentNo,
+    order: IdentNo,
+) -> Result<Option<Told>, RowsError> {
     let found = rows.get(row::ORDERS, &row::order_key(member, holder, order))?;
-    match found {
-        None => Ok(Stands::Nowhere),
-        Some(found) => Ok(Stands::At(Told::new(
-            holder,
-            order,
-            Some(Order::decode(&found)?),
-        ))),
-    }
+    found
+        .map(|found| Ok(Told::new(holder, order, Some(Order::decode(&found)?))))
+        .transpose()
 }
 
 /// Orders that were noted and had not arrived when they were looked for, and for how many rounds.
@@ -107,7 +122,7 @@ impl Waiting {
         let mut waiting = BTreeMap::new();
         let mut told = Vec::new();
         for (note, rounds) in all.chain(news.map(|note| (*note, 0))) {
-            match stands(rows, note.order)? {
+            match stands(rows, &note)? {
                 Stands::At(now) => {
                     if now.holder != note.holder {
                         told.push(Told::new(note.holder, note.order, None));

@@ -1,4 +1,4 @@
-//! The channel `webhook`: signed JSON to an address that somebody entered.
+//! The channel `webhook`: signed JSON to an address that somebody entered, or to a topic of Kafka.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::call::{Answer, CallError, Caller};
+use super::kafka::{self, Kafka, SendError};
 use super::{Channel, Sending, sign};
 use crate::platform::{Platform, StoredEvent};
 
@@ -22,12 +23,21 @@ pub const SECRET_ABOUT: &[u8] = b"webhook";
 pub struct Webhooks {
     platform: Arc<Platform>,
     caller: Arc<Caller>,
+    kafka: Option<Arc<Kafka>>,
 }
 
 impl Webhooks {
-    /// The channel of a platform.
-    pub fn new(platform: Arc<Platform>, caller: Arc<Caller>) -> Webhooks {
-        Webhooks { platform, caller }
+    /// The channel of a platform. `kafka`: the cluster of those that name a topic.
+    pub fn new(
+        platform: Arc<Platform>,
+        caller: Arc<Caller>,
+        kafka: Option<Arc<Kafka>>,
+    ) -> Webhooks {
+        Webhooks {
+            platform,
+            caller,
+            kafka,
+        }
     }
 
     async fn deliver(&self, row: &EffectRow) -> Result<Outcome, Outcome> {
@@ -37,10 +47,43 @@ impl Webhooks {
         if !hook.enabled {
             return Ok(Outcome::Paused);
         }
-        let url = Url::parse(&hook.url).map_err(|error| refused(&error.to_string()))?;
-        let body = Bytes::from(self.body(notice, hook.personal).await?.to_string());
-        let now = self.platform.clock().now();
+        let body = self.body(notice, hook.personal).await?;
         let id = message_id(row.effect.key);
+        match hook.url.strip_prefix(kafka::SCHEME) {
+            Some(topic) => self.produce(topic, &id, row.effect.target, &body).await,
+            None => self.call(&hook, id, body.to_string().into()).await,
+        }
+    }
+
+    async fn produce(
+        &self,
+        topic: &str,
+        id: &str,
+        hook: u64,
+        body: &Value,
+    ) -> Result<Outcome, Outcome> {
+        let kafka = self.kafka.as_ref();
+        let kafka = kafka.ok_or_else(|| retry("kafka.brokers is not set any more"))?;
+        let message = kafka::Message {
+            topic,
+            key: body["data"]["member"].as_str(),
+            id,
+            source: &format!("/webhooks/{hook}"),
+            kind: body["type"].as_str().unwrap_or_default(),
+            time: body["timestamp"].as_str().unwrap_or_default(),
+            brand: body["data"]["brand"].as_u64(),
+            body: &body.to_string(),
+        };
+        match kafka.send(message).await {
+            Ok(()) => Ok(Outcome::Done),
+            Err(SendError::Refused(reason)) => Ok(refused(&reason)),
+            Err(SendError::Failed(reason)) => Ok(retry(&reason)),
+        }
+    }
+
+    async fn call(&self, hook: &Webhook, id: String, body: Bytes) -> Result<Outcome, Outcome> {
+        let url = Url::parse(&hook.url).map_err(|error| refused(&error.to_string()))?;
+        let now = self.platform.clock().now();
         let timestamp = now.0.div_euclid(1_000);
         let mut secrets = vec![self.open(&hook.secret)?];
         if let Some((old, until)) = &hook.old_secret

@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use pipelines::audience::Sees;
+use pipelines::effect::kafka::SCHEME;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -37,7 +38,8 @@ pub fn routes() -> Routes {
                      audit chain has an entry. In CSV, texts that a spreadsheet would calculate (first character `=`, `+`, \
                      `-`, `@`, tab, return) begin with `'` unless `raw` is true; cells of XLSX are texts. Members are read \
                      page by page: who enters or leaves meanwhile may be in it or not. With `to` the finished file is written to \
-                     the object store as well, all of it or nothing.",
+                     the object store as well, all of it or nothing; with `to` `kafka:TOPIC` each line of a `jsonl` export is then a message, \
+                     the member its key (an export that is interrupted is made anew, so some may come twice).",
                 )
                 .body::<ExportInput>()
                 .written::<ExportAnswer>()
@@ -89,12 +91,14 @@ pub struct ExportInput {
     /// CSV with texts as they are: for programs, not for spreadsheets.
     #[serde(default)]
     pub raw: bool,
-    /// A folder of the configured object store, with `/` at its end, that the finished file is written to as well.
+    /// A folder of the configured object store, with `/` at its end, that the finished file is written to as well; or
+    /// `kafka:TOPIC`, and each line of it (`jsonl`) is a message.
     #[schema(example = "s3://exports/crm/")]
     pub to: Option<String>,
 }
 
-/// An export. `counts` has `rows` and `bytes`, and `uploaded_bytes` while it is written to the object store.
+/// An export. `counts` has `rows` and `bytes`, `uploaded_bytes` while it is written to the object store, `sent` while lines go
+/// to a topic.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ExportAnswer {
     /// How far it is.
@@ -113,6 +117,8 @@ pub struct ExportAnswer {
     pub file: Option<String>,
     /// Until when it is kept.
     pub kept_until: Option<String>,
+    /// The topic that its lines are sent to, if `to` was one.
+    pub topic: Option<String>,
     /// The object that it is written to, if `to` was said; there once the export is done.
     #[schema(example = "s3://exports/crm/segment-7-export-12.csv")]
     pub object: Option<String>,
@@ -133,6 +139,7 @@ impl ExportAnswer {
                 )
             }),
             kept_until: until.map(Time::rfc3339),
+            topic: detail.topic.clone(),
             object: detail.object(job.id).map(|object| object.to_string()),
             job,
         }
@@ -165,10 +172,13 @@ async fn start(
     };
     let columns = input.columns.unwrap_or_else(|| known.all());
     known.check(&columns)?;
-    let to = match &input.to {
-        Some(text) => Some(folder(&shared, &caller, text).await?),
-        None => None,
-    };
+    let (mut to, mut topic) = (None, None);
+    if let Some(text) = &input.to {
+        match text.strip_prefix(SCHEME) {
+            Some(name) => topic = Some(checked_topic(&shared, &caller, name, input.format)?),
+            None => to = Some(folder(&shared, &caller, text).await?),
+        }
+    }
     let detail = Detail {
         segment: id,
         format: input.format,
@@ -179,6 +189,7 @@ async fn start(
         by: caller.name.clone(),
         from: caller.address.clone(),
         to,
+        topic,
     };
     let value = serde_json::to_value(&detail).expect("texts and numbers always serialise");
     tracing::info!(by = caller.name, segment = id, "export asked for");
@@ -226,6 +237,26 @@ async fn folder(shared: &Shared, caller: &Caller, text: &str) -> Result<Location
         Ok(_) | Err(ObjectError::NoObject { .. } | ObjectError::Denied { .. }) => Ok(folder),
         Err(error) => Err(wrong(error)),
     }
+}
+
+/// The topic that a caller names.
+fn checked_topic(
+    shared: &Shared,
+    caller: &Caller,
+    name: &str,
+    format: Format,
+) -> Result<String, ApiError> {
+    if caller.scope.brands != BrandSet::All {
+        let message = "exports to Kafka need a key that sees the whole installation";
+        return Err(ApiError::new("denied", message).field("to"));
+    }
+    super::super::webhooks::topic(shared, name)
+        .map_err(|message| ApiError::new("body_invalid", message).field("to"))?;
+    if format != Format::Jsonl {
+        let message = "a message is a line of a jsonl export: say \"format\": \"jsonl\"";
+        return Err(ApiError::new("body_invalid", message).field("format"));
+    }
+    Ok(name.to_owned())
 }
 
 /// Whether a caller may know of an export: who asked for it, and who sees everything.
@@ -320,12 +351,11 @@ async fn download(
     (detail.by, detail.from) = (caller.name, caller.address);
     let rows = job.counts.get("rows").copied().unwrap_or(0);
     worker::audit(&shared, &detail, id, "download", rows).await?;
-    let sheet = detail.format.sheet();
     let mut response = crate::http::file_body(file).into_response();
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
-        HeaderValue::from_static(sheet.media()),
+        HeaderValue::from_static(detail.format.media()),
     );
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
     headers.insert(
@@ -335,7 +365,7 @@ async fn download(
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let name = format!(
         "attachment; filename=\"segment-{segment}-export-{id}.{}\"",
-        sheet.ending()
+        detail.format.ending()
     );
     let name = HeaderValue::try_from(name).expect("numbers are ASCII");
     headers.insert(header::CONTENT_DISPOSITION, name);
