@@ -177,7 +177,9 @@ impl Settings {
         let mut client = ClientConfig::new();
         client
             .set("client.id", "tributary")
-            .set("compression.type", "lz4");
+            .set("compression.type", "lz4")
+            // As the clients of other languages do it: the same key, the same partition.
+            .set("partitioner", "murmur2_random");
         for (name, value) in &self.properties {
             client.set(name, value);
         }
