@@ -306,10 +306,16 @@ impl Work<'_> {
         for (number, line) in (1..).zip(BufReader::new(fs::File::open(file)?).lines()) {
             let body = line?;
             let member: Option<Keyed> = serde_json::from_str(&body).ok();
+            let key = member.and_then(|it| it.id);
+            // By member, not by line: another run may have others before it.
+            let id = match &key {
+                Some(key) => format!("exp_{job}_{key}"),
+                None => format!("exp_{job}_{number}"),
+            };
             let message = Message {
                 topic,
-                key: member.as_ref().and_then(|it| it.id.as_deref()),
-                id: &format!("exp_{job}_{number}"),
+                key: key.as_deref(),
+                id: &id,
                 source: &source,
                 kind: "segment.member",
                 time: &time,
