@@ -31,7 +31,6 @@ const LICENCES: &[&str] = &[
 const BANNED: &[(&str, &str)] = &[
     ("openssl-sys", "TLS is rustls: no C library of the machine"),
     ("native-tls", "TLS is rustls: no C library of the machine"),
-    ("rdkafka-sys", "there is no Kafka yet"),
 ];
 
 /// Where packages may come from, beside this repository.
