@@ -166,7 +166,11 @@ impl Settings {
             settings.properties.insert(name.into(), value.into());
             let checked = settings.client().create_native_config();
             checked.map_err(|error| match error {
-                KafkaError::ClientConfig(_, what, name, _) => wrong(format!("{name}: {what}")),
+                // Some descriptions quote the value.
+                KafkaError::ClientConfig(_, what, name, _) => wrong(format!(
+                    "{name}: {}",
+                    what.replace(&format!("\"{value}\""), "…")
+                )),
                 other => wrong(other.to_string()),
             })?;
         }

@@ -69,6 +69,10 @@ fn a_wrong_property_is_told_by_its_line_and_without_its_value() {
     for (text, expected) in [
         ("client.id=a\nno.such=s3cret", "line 2: no.such: "),
         ("linger.ms=s3cret", "line 1: linger.ms: "),
+        (
+            "security.protocol=s3cret",
+            "line 1: security.protocol: Invalid value … ",
+        ),
         ("\nsasl.password s3cret", "line 2: there is no `=`"),
         ("acks=1", "line 1: acks is set by the server"),
         (
