@@ -12,6 +12,7 @@
 //! Absent on purpose: who belongs to whom (see `identity`), bodies of events (they stay in the result log; a timeline row
 //! points there), how tags and segments are computed (see `audience`; here is only what came of it: [`concluded`]).
 
+mod activity;
 pub mod attribute;
 mod batch;
 pub mod bench;
@@ -30,6 +31,7 @@ mod traits;
 pub mod value;
 pub mod view;
 
+pub use activity::{Activity, Seen};
 pub use cell::Cell;
 pub use coerce::{Misfit, VALUE_BYTES_MAX, coerce};
 pub use concluded::{Membership, TagValue};

@@ -7,6 +7,7 @@ use actors::machine::{Rows, RowsError, Space, WriteSet};
 use actors::model::{Currency, IdentNo, MemberNo, PartitionId, SegmentId, TagId};
 use bytes::Bytes;
 
+use super::activity::Activity;
 use super::cell::Cell;
 use super::concluded::{self, Membership, TagValue};
 use super::moves::Queue;
@@ -26,6 +27,7 @@ pub(super) struct Slot<T> {
 /// What the present batch has touched.
 #[derive(Default)]
 pub(super) struct Batch {
+    pub activity: BTreeMap<(MemberNo, IdentNo), Slot<Activity>>,
     pub cells: BTreeMap<(MemberNo, IdentNo), Slot<Cell>>,
     /// By member, holder, order.
     pub orders: BTreeMap<(MemberNo, IdentNo, IdentNo), Slot<Option<Order>>>,
@@ -81,6 +83,26 @@ impl Counts {
 }
 
 impl Batch {
+    pub fn activity(
+        &mut self,
+        rows: &dyn Rows,
+        member: MemberNo,
+        fragment: IdentNo,
+    ) -> Result<&mut Slot<Activity>, RowsError> {
+        match self.activity.entry((member, fragment)) {
+            Entry::Occupied(slot) => Ok(slot.into_mut()),
+            Entry::Vacant(free) => {
+                let row = rows.get(row::ACTIVITY, &row::front(member, fragment))?;
+                let known = row.as_deref().map(Activity::decode).transpose()?;
+                Ok(free.insert(Slot {
+                    stored: known.is_some(),
+                    value: known.unwrap_or_default(),
+                    dirty: false,
+                }))
+            }
+        }
+    }
+
     pub fn cell(
         &mut self,
         rows: &dyn Rows,
@@ -196,6 +218,17 @@ impl Batch {
 
     /// Writes what changed.
     pub fn write(self, partition: PartitionId, out: &mut WriteSet) {
+        for ((member, fragment), slot) in self.activity {
+            if !slot.dirty {
+                continue;
+            }
+            let key = row::front(member, fragment).to_vec();
+            if !slot.value.is_empty() {
+                out.put(row::ACTIVITY, key, slot.value.encode());
+            } else if slot.stored {
+                out.delete(row::ACTIVITY, key);
+            }
+        }
         for ((member, fragment), slot) in self.cells {
             if !slot.dirty {
                 continue;

@@ -1,13 +1,14 @@
-//! A fragment's cell: what it knows, small enough to be read and written with every batch that touches it.
+//! A fragment's cell: what it was told, small enough to be read and written with every batch that tells it something.
 //!
-//! Stored form: version, what was seen, then the packed attributes. An event without traits leaves the attributes packed:
-//! they are copied, not read.
+//! Stored form: version, what was seen, then the packed attributes, which are opened only to be changed. What was seen
+//! stands in a row of its own ([`Activity`]); it is here in rows that are older than that, and in cells on the move. What
+//! stands in both rows was seen once each: together they are the fragment's.
 
 use actors::machine::RowsError;
-use actors::model::{BrandId, CONSENT_PREFIX, EventKind, SourceId, Time};
+use actors::model::{BrandId, CONSENT_PREFIX};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
 
+use super::activity::Activity;
 use super::attribute::{self, Attribute, Facts, Told};
 
 /// Under this name, which no attribute has, a cell keeps when everything was deleted.
@@ -16,36 +17,11 @@ const DELETED: &str = "";
 /// Version of the stored form.
 const VERSION: u8 = 1;
 
-/// Events of one sort from one source and brand.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Seen {
-    /// Brand.
-    pub brand: BrandId,
-    /// Source.
-    pub source: SourceId,
-    /// Sort of event.
-    pub kind: EventKind,
-    /// How many.
-    pub count: u64,
-    /// Earliest event time.
-    pub first: Time,
-    /// Latest event time.
-    pub last: Time,
-}
-
-impl Seen {
-    fn key(&self) -> (BrandId, SourceId, EventKind) {
-        (self.brand, self.source, self.kind)
-    }
-}
-
 /// What a fragment knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Cell {
-    /// Events seen, by brand, source and sort.
-    pub seen: Vec<Seen>,
-    /// Identity notes in the timeline.
-    pub notes: u32,
+    /// What was seen; in a stored row, of the time before it had a row of its own.
+    pub activity: Activity,
     attributes: Attributes,
 }
 
@@ -61,12 +37,6 @@ impl Default for Attributes {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-struct Front<S> {
-    seen: S,
-    notes: u32,
-}
-
 impl Cell {
     /// Reads a row. The one place that knows older versions.
     pub fn decode(row: &Bytes) -> Result<Cell, RowsError> {
@@ -75,11 +45,10 @@ impl Cell {
         if version != VERSION {
             return Err(damaged());
         }
-        let (front, rest) =
-            postcard::take_from_bytes::<Front<Vec<Seen>>>(body).map_err(|_| damaged())?;
+        let (activity, rest) =
+            postcard::take_from_bytes::<Activity>(body).map_err(|_| damaged())?;
         Ok(Cell {
-            seen: front.seen,
-            notes: front.notes,
+            activity,
             attributes: Attributes::Packed(row.slice(row.len() - rest.len()..)),
         })
     }
@@ -95,11 +64,7 @@ impl Cell {
     pub(crate) fn encode_open(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(256);
         out.push(VERSION);
-        let front = Front {
-            seen: &self.seen,
-            notes: self.notes,
-        };
-        postcard::to_extend(&front, out).expect("our own types always serialise")
+        postcard::to_extend(&self.activity, out).expect("our own types always serialise")
     }
 
     /// Appends the packed attributes.
@@ -117,8 +82,7 @@ impl Cell {
 
     /// Whether it knows nothing: such a cell has no row.
     pub fn is_empty(&self) -> bool {
-        self.seen.is_empty()
-            && self.notes == 0
+        self.activity.is_empty()
             && match &self.attributes {
                 Attributes::Packed(bytes) => bytes.is_empty(),
                 Attributes::Open(attributes) => attributes.is_empty(),
@@ -160,25 +124,9 @@ impl Cell {
         Ok(())
     }
 
-    /// Counts an event.
-    pub(crate) fn see(&mut self, event: Seen) {
-        match self.seen.binary_search_by_key(&event.key(), Seen::key) {
-            Ok(at) => {
-                let known = &mut self.seen[at];
-                known.count += event.count;
-                known.first = known.first.min(event.first);
-                known.last = known.last.max(event.last);
-            }
-            Err(at) => self.seen.insert(at, event),
-        }
-    }
-
     /// Joins the cell of the same fragment (disjoint events), or of another one for a view of the whole member.
     pub fn merge(&mut self, other: Cell) -> Result<(), RowsError> {
-        for seen in other.seen {
-            self.see(seen);
-        }
-        self.notes += other.notes;
+        self.activity.merge(other.activity);
         self.merge_attributes(other.attributes)
     }
 

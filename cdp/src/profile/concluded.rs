@@ -213,12 +213,11 @@ impl MemberMachine {
         told: Vec<(Box<str>, Value)>,
         line: Line,
     ) -> Result<(), RowsError> {
-        let cell = self.batch.cell(rows, line.member, line.fragment)?;
-        if cell.value.is_empty() {
-            // A fragment is found by its cell. One that is there already is left alone: rewriting it would tell the
-            // audience that the member changed.
-            cell.value.notes = 1;
-            cell.dirty = true;
+        let activity = self.batch.activity(rows, line.member, line.fragment)?;
+        if activity.value.is_empty() {
+            // A fragment is found by this row. One that is there already is left alone: it says nothing of conclusions.
+            activity.value.notes = 1;
+            activity.dirty = true;
         }
         let mut row = TimelineRow::new(what, "", Default::default(), line.brand, record.at);
         row.flags = Flags::default().with(Flags::ERASED, record.personal == Personal::Erased);

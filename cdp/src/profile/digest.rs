@@ -10,8 +10,9 @@ use actors::machine::{Rows, RowsError, Space};
 use actors::model::{BrandId, Identifier, MemberNo};
 use bytes::Bytes;
 
+use super::activity::{Activity, Seen};
 use super::attribute::{Facts, Told};
-use super::cell::{Cell, Seen};
+use super::cell::Cell;
 use super::order::{Order, OrderHead};
 use super::row::{self, Suffix, TimelineRow, What};
 
@@ -38,16 +39,20 @@ pub fn digest(
         total.add(hash(&(names, facts)));
         Ok(())
     };
-    each_member(rows, row::CELLS, &mut add)?;
-    // Members that hold orders and have seen no event of their own.
-    each_member(rows, row::ORDERS, &mut |member| {
-        let mut has_cell = false;
-        rows.scan(row::CELLS, &row::member_front(member), &mut |_, _| {
-            has_cell = true;
-            false
+    // Members of rows older than activity rows, and those that hold orders and have seen no event of their own.
+    let spaces = [row::ACTIVITY, row::CELLS, row::ORDERS];
+    for (at, space) in spaces.into_iter().enumerate() {
+        each_member(rows, space, &mut |member| {
+            let mut added = false;
+            for before in &spaces[..at] {
+                rows.scan(*before, &row::member_front(member), &mut |_, _| {
+                    added = true;
+                    false
+                })?;
+            }
+            if added { Ok(()) } else { add(member) }
         })?;
-        if has_cell { Ok(()) } else { add(member) }
-    })?;
+    }
     Ok(hash(&(total.0, members)))
 }
 
@@ -98,6 +103,9 @@ fn facts_of(rows: &dyn Rows, member: MemberNo) -> Result<Option<MemberFacts>, Ro
         }
     };
     let mut whole = Cell::default();
+    rows.scan(row::ACTIVITY, &front, &mut |_, value| {
+        fail(Activity::decode(value).map(|activity| whole.activity.merge(activity)))
+    })?;
     rows.scan(row::CELLS, &front, &mut |_, value| {
         let cell = Cell::decode(&Bytes::copy_from_slice(value));
         fail(cell.and_then(|cell| whole.merge(cell)))
@@ -118,7 +126,7 @@ fn facts_of(rows: &dyn Rows, member: MemberNo) -> Result<Option<MemberFacts>, Ro
     if let Some(error) = failed {
         return Err(error);
     }
-    let seen = std::mem::take(&mut whole.seen);
+    let seen = std::mem::take(&mut whole.activity.seen);
     let mut attributes = AttributeFacts::new();
     for mut attribute in whole.into_attributes()? {
         attribute.facts.forget_positions();

@@ -142,11 +142,17 @@ impl MemberMachine {
             let own = personal.remove(&(space, key.clone()));
             match Space(space) {
                 row::CELLS => {
-                    let cell = self.batch.cell(rows, member, receiver)?;
-                    cell.dirty = true;
-                    cell.value.merge(intact(record, Cell::decode(&value)))?;
+                    let mut told = intact(record, Cell::decode(&value));
+                    let activity = self.batch.activity(rows, member, receiver)?;
+                    activity.dirty = true;
+                    activity.value.merge(std::mem::take(&mut told.activity));
                     if let Some(packed) = own {
-                        intact(record, cell.value.merge_packed(&packed));
+                        intact(record, told.merge_packed(&packed));
+                    }
+                    if !told.is_empty() {
+                        let cell = self.batch.cell(rows, member, receiver)?;
+                        cell.dirty = true;
+                        intact(record, cell.value.merge(told));
                     }
                 }
                 row::TIMELINE => {
@@ -370,10 +376,14 @@ impl MemberMachine {
         if self.is_full() {
             return Ok(false);
         }
+        let seen = self.batch.activity(rows, member, fragment)?;
+        let activity = std::mem::take(&mut seen.value);
+        seen.dirty = true;
         let slot = self.batch.cell(rows, member, fragment)?;
-        if !slot.value.is_empty() {
-            let cell = std::mem::take(&mut slot.value);
-            slot.dirty = true;
+        let mut cell = std::mem::take(&mut slot.value);
+        slot.dirty = true;
+        cell.activity.merge(activity);
+        if !cell.is_empty() {
             let mut packed = Vec::new();
             cell.pack_attributes(&mut packed);
             let own = (!packed.is_empty()).then(|| packed.into());

@@ -9,9 +9,9 @@ use actors::machine::{Machine, Personal, Record, Rows, RowsError, WriteSet};
 use actors::model::{MemberNo, PartitionId, Time};
 use jiff::tz::TimeZone;
 
+use super::activity::Seen;
 use super::attribute::{Facts, Operation, Told};
 use super::batch::Batch;
-use super::cell::Seen;
 use super::left_out;
 use super::order::{Cause, Order, Stamp};
 use super::row::{self, Flags, Suffix, TimelineRow, What};
@@ -22,7 +22,7 @@ use crate::routed::{self, EventHead, IdentityNote, OrderPart, schema};
 use crate::webhook::{Hooks, Occurrence};
 
 /// Version of the logic in this file and those it calls; raise it when the same records would give other rows.
-const LOGIC: u16 = 1;
+const LOGIC: u16 = 2;
 
 /// Sizes of a hand-over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ impl MemberMachine {
         }
     }
 
-    /// Cell and timeline.
+    /// Activity, cell and timeline.
     fn behaviour(
         &mut self,
         rows: &dyn Rows,
@@ -138,9 +138,9 @@ impl MemberMachine {
             }
             Personal::None | Personal::Erased => None,
         };
-        let cell = self.batch.cell(rows, head.member, head.fragment)?;
-        cell.dirty = true;
-        cell.value.see(Seen {
+        let activity = self.batch.activity(rows, head.member, head.fragment)?;
+        activity.dirty = true;
+        activity.value.see(Seen {
             brand: head.brand,
             source: head.source,
             kind: head.kind,
@@ -155,8 +155,14 @@ impl MemberMachine {
             source: head.source,
         };
         if operation == Operation::Delete {
+            let cell = self.batch.cell(rows, head.member, head.fragment)?;
+            cell.dirty = true;
             cell.value.delete_all(head.brand, telling(Value::Cleared))?;
-        } else if let Some(schema) = schema {
+        } else if let Some(schema) = schema
+            && told.iter().any(|(_, value)| operation.takes(value))
+        {
+            let cell = self.batch.cell(rows, head.member, head.fragment)?;
+            cell.dirty = true;
             for (name, value) in &told {
                 if !operation.takes(value) {
                     continue;
@@ -209,9 +215,9 @@ impl MemberMachine {
     ) -> Result<(), RowsError> {
         let hooks = self.hooks(rows)?;
         hooks.tell(Occurrence::Identity(&note), out);
-        let cell = self.batch.cell(rows, note.member, note.fragment)?;
-        cell.dirty = true;
-        cell.value.notes += 1;
+        let activity = self.batch.activity(rows, note.member, note.fragment)?;
+        activity.dirty = true;
+        activity.value.notes += 1;
         let mut line = TimelineRow::new(
             What::Note(note.what),
             "",

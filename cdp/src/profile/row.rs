@@ -9,6 +9,7 @@
 //! | [`TIMELINE`] | time, raw position, index, all inverted: newest first ([`Suffix`]) | [`TimelineRow`] |
 //! | [`ORDERS`] | `order u32` | [`super::Order`] |
 //! | [`MOVES`] | | [`super::moves::Queue`] |
+//! | [`ACTIVITY`] | | [`super::Activity`] |
 //! | [`MEMBERSHIPS`] | `segment u32` instead of the fragment | [`super::Membership`] |
 //! | [`TAGS`] | `tag u32` instead of the fragment | [`super::TagValue`] |
 //! | [`FORGOTTEN`] | | one byte |
@@ -28,7 +29,7 @@ use super::value::Value;
 use crate::definition::DefinitionKind;
 use crate::routed::NoteKind;
 
-/// What a fragment knows.
+/// What a fragment was told.
 pub const CELLS: Space = Space(0x40);
 /// Definitions in force, per partition.
 pub const DEFINITIONS: Space = Space(0x41);
@@ -44,6 +45,8 @@ pub const TIMELINE: Space = Space(0x60);
 pub const ORDERS: Space = Space(0x80);
 /// Moves that are not finished.
 pub const MOVES: Space = Space(0xA0);
+/// What was seen of a fragment: rewritten with every event, hence in a keyspace of small rows only.
+pub const ACTIVITY: Space = Space(0xC0);
 
 /// Bytes in front of every key: shard, member, fragment.
 pub const FRONT: usize = 10;

@@ -18,7 +18,9 @@ pub use timeline::{
     is_timeline_cursor, timeline_page,
 };
 
-pub use whole::{Attributes, attributes_as_told, whole_attributes, whole_attributes_of_shard};
+pub use whole::{
+    Attributes, attributes_as_told, members_of_shard, whole_attributes, whole_attributes_of_shard,
+};
 
 use actors::machine::{Rows, RowsError, Space};
 

@@ -12,7 +12,6 @@ use actors::model::{IdentNo, MemberNo, Offset, TagId};
 use actors::store::Committed;
 use cdp::identity;
 use cdp::profile;
-use cdp::profile::row::{FRONT, Flags, TimelineRow};
 use parking_lot::{Condvar, Mutex};
 
 /// Members noted before the note is "everybody": 4 MB. Looking at so many one by one takes about as long as a scan.
@@ -193,23 +192,14 @@ impl Noted {
 
 /// Members whose facts a frame's rows change: who they are, what they were told, their tags.
 ///
-/// Most rows are cells of members who did something and were told nothing: the event's timeline row says so, and the
-/// member need not be looked at. A cell without a timeline row beside it came by another way and is looked at.
+/// Most rows say that somebody did something and was told nothing (activity, timeline): the member need not be looked at,
+/// what it did comes with the event.
 fn members_of(
     rows: &[RowWrite],
     calculated: &BTreeSet<TagId>,
     orders: bool,
     each: &mut dyn FnMut(Note),
 ) {
-    let mut silent: HashSet<&[u8]> = HashSet::new();
-    for row in rows {
-        if let (profile::row::TIMELINE, Some(value)) = (row.space, &row.value)
-            && let Some(front) = row.key.get(..FRONT)
-            && TimelineRow::decode(value).is_ok_and(told_nothing)
-        {
-            silent.insert(front);
-        }
-    }
     for row in rows {
         match row.space {
             identity::row::MEMBER => {
@@ -217,7 +207,6 @@ fn members_of(
                     each(Note::Member(MemberNo(u32::from_be_bytes(key))));
                 }
             }
-            profile::row::CELLS if row.value.is_some() && silent.contains(&row.key[..]) => {}
             profile::row::TAGS
                 if profile::row::whose(&row.key)
                     .is_some_and(|(_, IdentNo(tag))| calculated.contains(&TagId(tag))) => {}
@@ -230,26 +219,12 @@ fn members_of(
                     each(Note::Member(member));
                 }
             }
-            profile::row::TIMELINE => {
-                // In a frame both an event with attributes and one without: what was told counts.
-                if let (Some(value), Some((member, _))) =
-                    (&row.value, profile::row::whose(&row.key))
-                    && TimelineRow::decode(value).is_ok_and(|line| line.changes_attributes())
-                {
-                    each(Note::Member(member));
-                }
-            }
             profile::row::DEFINITIONS if row.key.ends_with(ATTRIBUTES.as_bytes()) => {
                 each(Note::Everybody);
             }
             _ => {}
         }
     }
-}
-
-/// A row of an event that came without attributes. A row whose person was erased once told some.
-fn told_nothing(line: TimelineRow) -> bool {
-    !line.changes_attributes() && !line.flags.has(Flags::ERASED)
 }
 
 /// The end of the keys of attribute schemas.

@@ -12,7 +12,9 @@ use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, MemberRow, MemberState};
 use cdp::profile::concluded::{self, TagValue, tags};
 use cdp::profile::row as member_row;
-use cdp::profile::view::{Attributes, member_facts, whole_attributes, whole_attributes_of_shard};
+use cdp::profile::view::{
+    Attributes, member_facts, members_of_shard, whole_attributes, whole_attributes_of_shard,
+};
 use parking_lot::Mutex;
 
 /// Members that are given to the engine at once: a question waits for as many at most.
@@ -282,12 +284,13 @@ fn load_tags_of(
     failed.map_or(Ok(()), Err)
 }
 
-/// Reads all members of a shard and gives them to the engine, which is held for a chunk of them at a time. `read` answers
-/// what is wanted of a member beside its attributes.
+/// Reads the members of a shard and gives them to the engine, which is held for a chunk of them at a time: all that have
+/// facts (`all`), or those that were told something. `read` answers what is wanted of a member beside its attributes.
 fn shard_in_chunks<T>(
     rows: &Snapshot,
     schema: &AttributeSchema,
     shard: ShardId,
+    all: bool,
     engine: &Mutex<Engine>,
     read: &dyn Fn(MemberNo, &Attributes) -> Result<T, RowsError>,
     give: &dyn Fn(&mut Engine, MemberNo, &Attributes, T),
@@ -299,8 +302,10 @@ fn shard_in_chunks<T>(
             give(&mut engine, member, &attributes, more);
         }
     };
+    let mut told: Vec<MemberNo> = Vec::new();
     let mut failed = None;
     whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
+        told.push(member);
         match read(member, &attributes) {
             Ok(more) => chunk.push((member, attributes, more)),
             Err(error) => failed = Some(error),
@@ -312,6 +317,23 @@ fn shard_in_chunks<T>(
     })?;
     if let Some(error) = failed {
         return Err(error);
+    }
+    give_all(&mut chunk);
+    let everybody = match all {
+        true => members_of_shard(rows, shard)?,
+        false => Vec::new(),
+    };
+    // By number, as shards are read.
+    let silent = everybody
+        .into_iter()
+        .filter(|member| told.binary_search(member).is_err());
+    for member in silent {
+        let nothing = Attributes::new();
+        let more = read(member, &nothing)?;
+        chunk.push((member, nothing, more));
+        if chunk.len() == CHUNK_MEMBERS {
+            give_all(&mut chunk);
+        }
     }
     give_all(&mut chunk);
     Ok(())
@@ -335,7 +357,8 @@ fn load_shard(
         seen.iter()
             .for_each(|seen| seen.apply(engine, member, false));
     };
-    shard_in_chunks(rows, schema, shard, engine, &read, &give)?;
+    let all = !views.is_empty();
+    shard_in_chunks(rows, schema, shard, all, engine, &read, &give)?;
     load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
 }
 
@@ -373,7 +396,7 @@ pub fn load_view(
         let give = |engine: &mut Engine, member, _: &Attributes, seen: Seen| {
             seen.apply(engine, member, true);
         };
-        shard_in_chunks(rows, schema, ShardId(shard), engine, &read, &give)?;
+        shard_in_chunks(rows, schema, ShardId(shard), true, engine, &read, &give)?;
     }
     Ok(true)
 }

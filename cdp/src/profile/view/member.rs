@@ -13,9 +13,8 @@ use super::timeline::{told_folded, told_values};
 use super::{mask, scan};
 use crate::definition::AttributeSchema;
 use crate::profile::attribute::{Attribute, Resolved};
-use crate::profile::cell::Cell;
 use crate::profile::order::OrderHead;
-use crate::profile::{Value, moves, row};
+use crate::profile::{Activity, Cell, Value, moves, row};
 
 /// A member at a glance.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -76,14 +75,35 @@ pub struct OrderSummary {
     pub last: Option<Time>,
 }
 
-/// Fragments of a member that have a cell, by number.
+/// Fragments of a member that have seen or been told something, by number.
 pub fn fragments(rows: &dyn Rows, member: MemberNo) -> Result<Vec<IdentNo>, RowsError> {
     let mut found = Vec::new();
-    scan(rows, row::CELLS, &row::member_front(member), |key, _| {
-        found.extend(row::whose(key).map(|(_, fragment)| fragment));
+    for space in [row::ACTIVITY, row::CELLS] {
+        scan(rows, space, &row::member_front(member), |key, _| {
+            found.extend(row::whose(key).map(|(_, fragment)| fragment));
+            Ok(true)
+        })?;
+    }
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// What all fragments of a member saw and were told, and which they are, in any order and more than once.
+fn whole(rows: &dyn Rows, member: MemberNo) -> Result<(Cell, Vec<IdentNo>), RowsError> {
+    let (mut whole, mut fragments) = (Cell::default(), Vec::new());
+    let front = row::member_front(member);
+    scan(rows, row::ACTIVITY, &front, |key, value| {
+        fragments.extend(row::whose(key).map(|(_, fragment)| fragment));
+        whole.activity.merge(Activity::decode(value)?);
         Ok(true)
     })?;
-    Ok(found)
+    scan(rows, row::CELLS, &front, |key, value| {
+        fragments.extend(row::whose(key).map(|(_, fragment)| fragment));
+        whole.merge(Cell::decode(&Bytes::copy_from_slice(value))?)?;
+        Ok(true)
+    })?;
+    Ok((whole, fragments))
 }
 
 /// The member as `scope` may see it. `None`: no facts, or none of a visible brand.
@@ -115,23 +135,13 @@ fn view_of(
     scope: &Scope,
     merging: bool,
 ) -> Result<Option<View>, RowsError> {
+    let (whole, fragments) = whole(rows, member)?;
     let mut view = View {
         merging,
+        fragments,
         ..View::default()
     };
-    let mut whole = Cell::default();
-    scan(
-        rows,
-        row::CELLS,
-        &row::member_front(member),
-        |key, value| {
-            view.fragments
-                .extend(row::whose(key).map(|(_, fragment)| fragment));
-            whole.merge(Cell::decode(&Bytes::copy_from_slice(value))?)?;
-            Ok(true)
-        },
-    )?;
-    for seen in whole.seen.iter().filter(|seen| scope.sees(seen.brand)) {
+    for seen in (whole.activity.seen.iter()).filter(|seen| scope.sees(seen.brand)) {
         view.first_seen = Some(view.first_seen.map_or(seen.first, |at| at.min(seen.first)));
         view.last_seen = Some(view.last_seen.map_or(seen.last, |at| at.max(seen.last)));
         *view.events.entry(seen.kind).or_default() += seen.count;

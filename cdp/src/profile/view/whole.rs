@@ -32,7 +32,7 @@ pub fn whole_attributes(
     resolve(rows, member, whole, schema)
 }
 
-/// Attributes of all members of a shard that have facts, one after the other, until `each` answers `false`. Shards are
+/// Attributes of all members of a shard that were told something, one after the other, until `each` answers `false`. Shards are
 /// apart from each other, so they can be read side by side.
 pub fn whole_attributes_of_shard(
     rows: &dyn Rows,
@@ -65,6 +65,23 @@ pub fn whole_attributes_of_shard(
         give(of, whole)?;
     }
     Ok(())
+}
+
+/// Members of a shard that have facts, whether they were told something or only seen, once each and by number.
+pub fn members_of_shard(rows: &dyn Rows, shard: ShardId) -> Result<Vec<MemberNo>, RowsError> {
+    let mut members = Vec::new();
+    for space in [row::ACTIVITY, row::CELLS, row::ORDERS] {
+        scan(rows, space, &shard.0.to_be_bytes(), |key, _| {
+            let member = row::whose(key).map(|(member, _)| member);
+            if member.is_some() && members.last() != member.as_ref() {
+                members.extend(member);
+            }
+            Ok(true)
+        })?;
+    }
+    members.sort_unstable();
+    members.dedup();
+    Ok(members)
 }
 
 fn resolve(

@@ -1,12 +1,10 @@
 use std::sync::Arc;
 
 use actors::machine::Space;
-use actors::model::{EventKind, IdentNo, PartitionId, Time, Unit};
+use actors::model::{IdentNo, PartitionId, Time, Unit};
 use actors::result::{Header, Inner};
 use bytes::Bytes;
 use cdp::definition::DefinitionKind;
-use cdp::profile::Value;
-use cdp::profile::row::What;
 
 use super::*;
 
@@ -83,25 +81,6 @@ fn too_many_are_everybody() {
     assert_eq!(changes.take().members, [MemberNo(1)]);
 }
 
-fn line(member: u32, told: &[&str]) -> RowWrite {
-    let mut line = TimelineRow::new(
-        What::Event(EventKind::Track),
-        "viewed",
-        Default::default(),
-        Default::default(),
-        Default::default(),
-    );
-    line.told = told
-        .iter()
-        .map(|name| ((*name).into(), Value::Int(1)))
-        .collect();
-    RowWrite {
-        space: profile::row::TIMELINE,
-        key: [&cell(member).1[..], &[0; 22]].concat().into(),
-        value: Some(line.encode().into()),
-    }
-}
-
 fn put((space, key): (Space, Vec<u8>)) -> RowWrite {
     RowWrite {
         space,
@@ -113,15 +92,15 @@ fn put((space, key): (Space, Vec<u8>)) -> RowWrite {
 #[test]
 fn whoever_was_told_nothing_is_not_looked_at() {
     let changes = Changes::default();
+    let at = |space, member| put((space, cell(member).1));
+    let (activity, timeline) = (profile::row::ACTIVITY, profile::row::TIMELINE);
     changes.note(&[
-        written(0, vec![put(cell(1)), line(1, &[])]),
-        written(1, vec![put(cell(2)), line(2, &[]), line(2, &["city"])]),
+        written(0, vec![at(activity, 1), at(timeline, 1)]),
+        written(1, vec![put(cell(2)), at(activity, 2), at(timeline, 2)]),
         written(2, vec![put(cell(3))]),
-        written(3, vec![line(4, &["city"])]),
     ]);
-    let taken = changes.take().members;
-    assert_eq!(taken, [MemberNo(2), MemberNo(3), MemberNo(4)]);
+    assert_eq!(changes.take().members, [MemberNo(2), MemberNo(3)]);
     let key = profile::row::definition_key(PartitionId(0), DefinitionKind::Attributes);
-    changes.note(&[written(4, vec![put((profile::row::DEFINITIONS, key))])]);
+    changes.note(&[written(3, vec![put((profile::row::DEFINITIONS, key))])]);
     assert!(changes.take().everybody);
 }
