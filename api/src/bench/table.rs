@@ -108,6 +108,9 @@ impl Table {
         goal: &'static str,
     ) {
         let what = what.into();
+        // A long run that somebody stops, or that fails at its end, has told what it measured.
+        let printed = printed(value);
+        eprintln!("… {}: {printed} {unit}", what.trim_start());
         self.rows.push(Row {
             what,
             value,

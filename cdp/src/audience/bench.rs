@@ -190,6 +190,7 @@ pub fn fill(members: u32, threads: usize) -> Engine {
             let list = it.interests.iter().map(|n| text(&format!("i{n}")));
             values.push(("interests", Value::List(list.collect())));
         }
+        values.sort_unstable_by_key(|(name, _)| *name);
         engine.apply(Change::Attributes {
             member,
             values: &values,

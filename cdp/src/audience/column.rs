@@ -61,7 +61,8 @@ pub(crate) struct Column {
     pub objects: Blobs,
 }
 
-/// Where a value goes.
+/// Where a value stands or goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Home {
     Lane(Lane, i64),
     List,
@@ -71,10 +72,35 @@ enum Home {
 impl Column {
     /// Sets or clears the value. [`Value::Cleared`], empty text and empty lists are *absent*.
     pub fn set(&mut self, ordinal: u32, value: Option<&Value>) {
-        let home = value
-            .filter(|value| !is_absent(value))
-            .map(|value| self.home(value));
-        self.clear_others(ordinal, home.as_ref());
+        let held = self.held(ordinal);
+        self.put(ordinal, held, value.filter(|value| !is_absent(value)));
+    }
+
+    /// As [`Column::set`]; answers whether it was another value.
+    pub fn replace(&mut self, ordinal: u32, value: Option<&Value>) -> bool {
+        let held = self.held(ordinal);
+        let value = value.filter(|value| !is_absent(value));
+        let same = match (held, value) {
+            (None, None) => true,
+            (Some(Home::Lane(lane, number)), Some(value)) => {
+                self.find(value) == Some((lane, number))
+            }
+            (Some(_), Some(_)) => {
+                let before = self.get(ordinal);
+                self.put(ordinal, held, value);
+                return self.get(ordinal) != before;
+            }
+            _ => false,
+        };
+        if !same {
+            self.put(ordinal, held, value);
+        }
+        !same
+    }
+
+    fn put(&mut self, ordinal: u32, held: Option<Home>, value: Option<&Value>) {
+        let home = value.map(|value| self.home(value));
+        self.clear_other(ordinal, held, home);
         match (home, value) {
             (Some(Home::Lane(lane, number)), _) => self.set_lane(lane, ordinal, Some(number)),
             (Some(Home::List), Some(Value::List(values))) => {
@@ -83,6 +109,19 @@ impl Column {
             (Some(Home::Object), Some(value)) => self.objects.set(ordinal, &stored(value)),
             _ => {}
         }
+    }
+
+    /// Where the value of an ordinal stands.
+    fn held(&self, ordinal: u32) -> Option<Home> {
+        for lane in Lane::ALL {
+            if let Some(number) = self.number(lane, ordinal) {
+                return Some(Home::Lane(lane, number));
+            }
+        }
+        if self.lists.as_ref().is_some_and(|it| it.has(ordinal)) {
+            return Some(Home::List);
+        }
+        (!self.objects.get(ordinal).is_empty()).then_some(Home::Object)
     }
 
     /// Takes numbers of a lane without codes for ordinals of a block that have no value, by place.
@@ -217,21 +256,20 @@ impl Column {
         Home::Lane(lane, number)
     }
 
-    /// Takes the old value out of every lane but that of the new one.
-    fn clear_others(&mut self, ordinal: u32, new: Option<&Home>) {
-        for lane in Lane::ALL {
-            let stays = matches!(new, Some(Home::Lane(new, _)) if *new == lane);
-            if !stays && self.has_lane(lane) {
-                self.set_lane(lane, ordinal, None);
+    /// Takes the old value out of where it stands, if the new one goes elsewhere.
+    fn clear_other(&mut self, ordinal: u32, held: Option<Home>, new: Option<Home>) {
+        match (held, new) {
+            (Some(Home::Lane(lane, _)), Some(Home::Lane(new, _))) if lane == new => {}
+            (Some(Home::Lane(lane, _)), _) => self.set_lane(lane, ordinal, None),
+            (Some(Home::List), new) if new != Some(Home::List) => {
+                if let Some(lists) = &mut self.lists {
+                    lists.set(ordinal, &[]);
+                }
             }
-        }
-        if !matches!(new, Some(Home::List))
-            && let Some(lists) = &mut self.lists
-        {
-            lists.set(ordinal, &[]);
-        }
-        if !matches!(new, Some(Home::Object)) {
-            self.objects.set(ordinal, &[]);
+            (Some(Home::Object), new) if new != Some(Home::Object) => {
+                self.objects.set(ordinal, &[]);
+            }
+            _ => {}
         }
     }
 

@@ -43,7 +43,7 @@ pub enum Change<'a> {
     Attributes {
         /// The member.
         member: MemberNo,
-        /// Names and values.
+        /// Names and values, by name.
         values: &'a [(&'a str, Value)],
     },
     /// An event that counts. Each once; in any order of time.
@@ -314,7 +314,7 @@ impl Engine {
                     Some(column) => column,
                     None => self.store.tags.entry(code.into()).or_default(),
                 };
-                if replace(column, member.0, value.as_ref()) {
+                if column.replace(member.0, value.as_ref()) {
                     self.segments.mark(&Input::Tag(code.into()), member.0);
                 }
             }
@@ -390,20 +390,29 @@ impl Engine {
     }
 
     fn apply_attributes(&mut self, member: MemberNo, values: &[(&str, Value)]) {
+        debug_assert!(values.is_sorted_by_key(|(name, _)| *name));
         self.grow(member);
+        let store = &mut self.store;
+        // Both by name: one walk, because all members pass here when everything is read anew.
+        let mut told = values.iter().peekable();
+        let mut new: Vec<&(&str, Value)> = Vec::new();
         let mut changed: Vec<Box<str>> = Vec::new();
-        for (name, value) in values {
-            let column = match self.store.attributes.get_mut(*name) {
-                Some(column) => column,
-                None => self.store.attributes.entry((*name).into()).or_default(),
-            };
-            if replace(column, member.0, Some(value)) {
-                changed.push((*name).into());
+        let (derived, segments) = (&self.by_attribute, &self.segments);
+        let is_read = !derived.is_empty() || !segments.read_nothing();
+        for (name, column) in &mut store.attributes {
+            new.extend(std::iter::from_fn(|| {
+                told.next_if(|(told, _)| **told < **name)
+            }));
+            let value = told.next_if(|(told, _)| **told == **name);
+            let value = value.map(|(_, value)| value);
+            if column.replace(member.0, value) && is_read {
+                changed.push(name.clone());
             }
         }
-        for (name, column) in &mut self.store.attributes {
-            if values.iter().all(|(told, _)| **told != **name) && replace(column, member.0, None) {
-                changed.push(name.clone());
+        for (name, value) in new.into_iter().chain(told) {
+            let column = store.attributes.entry((*name).into()).or_default();
+            if column.replace(member.0, Some(value)) && is_read {
+                changed.push((*name).into());
             }
         }
         for name in changed {
@@ -788,14 +797,4 @@ impl Engine {
             })
             .collect()
     }
-}
-
-/// Sets a value; answers whether it differs from the one before.
-fn replace(column: &mut Column, ordinal: u32, value: Option<&Value>) -> bool {
-    let before = column.get(ordinal);
-    if before.is_none() && value.is_none() {
-        return false;
-    }
-    column.set(ordinal, value);
-    column.get(ordinal) != before
 }

@@ -59,6 +59,11 @@ impl Lists {
         (!codes.is_empty()).then(|| codes.into_iter().map(|code| self.element(code)).collect())
     }
 
+    /// Whether it has a list.
+    pub fn has(&self, ordinal: u32) -> bool {
+        !self.rows.get(ordinal).is_empty()
+    }
+
     /// The element of a code.
     pub fn element(&self, code: u32) -> Value {
         read(self.elements.get(code)).unwrap_or(Value::Cleared)

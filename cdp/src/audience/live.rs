@@ -175,6 +175,11 @@ impl Segments {
         }
     }
 
+    /// Whether no segment reads anything.
+    pub fn read_nothing(&self) -> bool {
+        self.readers.is_empty()
+    }
+
     /// Whether a segment reads an input.
     pub fn is_read(&self, input: &Input) -> bool {
         self.readers.contains_key(input)

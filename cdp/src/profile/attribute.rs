@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use operation::Outcome;
 pub(crate) use operation::fold;
 pub use operation::{Operation, Operations};
-pub(crate) use pack::{pack, unpack};
+pub(crate) use pack::{pack, plain_values, unpack};
 
 use super::value::{Nanos, Value};
 use crate::definition::{AttributeDefinition, Survivorship};

@@ -10,6 +10,8 @@ use bytes::Bytes;
 
 use super::activity::Activity;
 use super::attribute::{self, Attribute, Facts, Told};
+use super::value::Value;
+use crate::definition::{AttributeSchema, Survivorship};
 
 /// Under this name, which no attribute has, a cell keeps when everything was deleted.
 const DELETED: &str = "";
@@ -106,6 +108,15 @@ impl Cell {
             }
         }
         Ok(attributes)
+    }
+
+    /// The values of the attributes by their rules, where that is simple: see [`attribute::plain_values`].
+    pub(crate) fn plain_values(&self, schema: &AttributeSchema) -> Option<Vec<(Box<str>, Value)>> {
+        let Attributes::Packed(bytes) = &self.attributes else {
+            return None;
+        };
+        let rule = |name: &str| schema.get(name).map(|it| it.survivorship);
+        attribute::plain_values(bytes, |name| rule(name).unwrap_or(Survivorship::Latest))
     }
 
     /// All attributes of the brand's events are cleared at this time.

@@ -162,6 +162,7 @@ impl<'a> Asker<'a> {
                 self.question(key).await?;
                 asked.idle.push(one.elapsed());
             }
+            tell(what, "idle", &asked.idle);
             answers.insert(key, asked);
         }
         Ok(answers)
@@ -192,14 +193,17 @@ impl<'a> Asker<'a> {
     async fn loaded(&mut self, answers: &mut Answers, table: &mut Table) -> Result<(), BenchError> {
         let rate = self.options.rate;
         say(format_args!("asking over HTTP at {rate} events/s"));
-        let flow = self.flow(Some(rate));
         let until = Instant::now() + self.seconds();
+        let flow = self.flow(Some(rate), Some(until));
         while Instant::now() < until {
             for (key, _, _) in rules() {
                 let one = Instant::now();
                 self.question(key).await?;
                 answers.entry(key).or_default().loaded.push(one.elapsed());
             }
+        }
+        for (key, what, _) in rules() {
+            tell(what, "under load", &answers.entry(key).or_default().loaded);
         }
         let lag = self.get("/api/v1/audience").await?["lag"].as_f64();
         let mut flowed = flow.stop().await?;
@@ -229,8 +233,8 @@ impl<'a> Asker<'a> {
             .filter_map(|id| Some(id.as_str()?.to_owned()))
             .collect();
         say("360 views and searches under load");
-        let flow = self.flow(Some(self.options.rate));
         let until = Instant::now() + self.seconds();
+        let flow = self.flow(Some(self.options.rate), Some(until));
         // The words of nicknames, the beginning of an identifier; `%…` is 阳光.
         let words = [
             "%E9%98%B3%E5%85%89",
@@ -253,10 +257,10 @@ impl<'a> Asker<'a> {
         say("entering and leaving under load");
         let rule = r#"{"event":"probe","op":"eq","value":1}"#;
         let segment = self.segment("bench probe", rule).await?;
-        let flow = self.flow(Some(self.options.rate));
+        let until = Instant::now() + self.seconds();
+        let flow = self.flow(Some(self.options.rate), Some(until));
         let mut probe = Client::new(self.server.address);
         let (mut enters, mut leaves) = (Times::default(), Times::default());
-        let until = Instant::now() + self.seconds();
         for number in 0u64.. {
             if Instant::now() >= until {
                 break;
@@ -311,8 +315,8 @@ impl<'a> Asker<'a> {
         say("as many events as are taken, then with ten editors");
         for editors in [0, EDITORS] {
             let begun = Instant::now();
-            let flow = self.flow(None);
             let until = begun + self.seconds();
+            let flow = self.flow(None, Some(until));
             let asking: Vec<_> = (0..editors)
                 .map(|editor| {
                     let client = Client::new(self.server.address);
@@ -373,7 +377,7 @@ impl<'a> Asker<'a> {
     async fn midnight(&mut self, segment: u64, table: &mut Table) -> Result<(), BenchError> {
         say("midnight under load");
         let rate = self.options.rate.max(1);
-        let flow = self.flow(Some(rate));
+        let flow = self.flow(Some(rate), None);
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = json!({ "now": MIDNIGHT });
         self.put("/api/v1/clock", &now.to_string()).await?;
@@ -428,13 +432,14 @@ impl<'a> Asker<'a> {
         Duration::from_secs(self.options.seconds.max(1).into())
     }
 
-    fn flow(&self, rate: Option<u32>) -> Flow {
+    fn flow(&self, rate: Option<u32>, until: Option<Instant>) -> Flow {
         Flow::start(
             self.options,
             self.server.address,
             &self.key,
             self.members,
             rate,
+            until,
         )
     }
 
@@ -526,6 +531,16 @@ async fn edit(
         tokio::time::sleep(EDITOR_EVERY).await;
     }
     Ok(times)
+}
+
+/// A line for whoever waits, or does not wait for the table.
+fn tell(what: &str, when: &str, times: &Times) {
+    let mut times = times.clone();
+    let (half, most) = (times.ms(0.5), times.ms(0.99));
+    say(format_args!(
+        "{what}, {when}: p50 {half:.2} ms, p99 {most:.2} ms of {}",
+        times.len()
+    ));
 }
 
 /// Where a question goes, and where its count is in the answer.

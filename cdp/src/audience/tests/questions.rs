@@ -26,7 +26,7 @@ fn engine(members: u32) -> Engine {
             fragments: &[IdentNo(n)],
         });
         let level = Value::Text(format!("level{}", n % 3).into());
-        let values = [("level", level), ("age", Value::Int((n % 50).into()))];
+        let values = [("age", Value::Int((n % 50).into())), ("level", level)];
         engine.apply(Change::Attributes {
             member,
             values: &values,

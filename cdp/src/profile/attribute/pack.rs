@@ -7,6 +7,7 @@ use actors::model::{BrandId, Position, SourceId, Time};
 use serde::{Deserialize, Serialize};
 
 use super::{Attribute, Facts, Operations, Told};
+use crate::definition::Survivorship;
 use crate::profile::value::{Nanos, Value};
 
 /// Where a telling came from.
@@ -134,6 +135,55 @@ pub(crate) fn pack(attributes: &[Attribute], out: &mut Vec<u8>) {
     };
     let taken = std::mem::take(out);
     *out = postcard::to_extend(&table, taken).expect("our own types always serialise");
+}
+
+/// The values of attributes by their rules, straight from what [`pack`] wrote, where that is as simple as it mostly is: one
+/// brand, rules that take one telling, plain tellings. `None`: the facts must be looked at.
+///
+/// Whoever reads ten million members has no use for facts, of which each would hold its value four times.
+pub(crate) fn plain_values(
+    bytes: &[u8],
+    rule: impl Fn(&str) -> Survivorship,
+) -> Option<Vec<(Box<str>, Value)>> {
+    if bytes.is_empty() {
+        return Some(Vec::new());
+    }
+    let Table {
+        places,
+        values: known,
+        entries,
+    } = postcard::from_bytes::<Table<Value, &str>>(bytes).ok()?;
+    let mut values: Vec<(Box<str>, Value)> = Vec::with_capacity(entries.len());
+    // Everything deleted stands under the empty name, another brand's facts under the same one.
+    let mut before = "";
+    for (name, _, form) in entries {
+        if name <= before {
+            return None;
+        }
+        before = name;
+        let number = match (form, rule(name)) {
+            (
+                Form::Once {
+                    told: (_, value), ..
+                },
+                Survivorship::Latest | Survivorship::First | Survivorship::Priority,
+            ) => value,
+            (Form::Many { latest, .. }, Survivorship::Latest) => {
+                let mut newest: Option<(Time, Position, u32)> = None;
+                for (place, value) in latest {
+                    let Place(time, position, _) = *places.get(place as usize)?;
+                    newest = newest.max(Some((time, position, value)));
+                }
+                newest?.2
+            }
+            _ => return None,
+        };
+        match known.get(number as usize)? {
+            Value::Cleared => {}
+            value => values.push((name.into(), value.clone())),
+        }
+    }
+    Some(values)
 }
 
 /// Reads what [`pack`] wrote. `None`: not of this form.

@@ -2,8 +2,9 @@ use actors::model::Offset;
 use proptest::prelude::*;
 
 use super::*;
+use crate::definition::AttributeSchema;
 
-fn told(value: Value, time: i64, source: u32, offset: u64) -> Told {
+fn telling(value: Value, time: i64, source: u32, offset: u64) -> Told {
     Told {
         value,
         time: Time(time),
@@ -36,7 +37,7 @@ proptest! {
         let mut list: Vec<Told> = tellings
             .into_iter()
             .enumerate()
-            .map(|(n, (value, time, source))| told(value, time, source, n as u64))
+            .map(|(n, (value, time, source))| telling(value, time, source, n as u64))
             .collect();
         let join_all = |list: &[Told]| {
             let mut parts = list.iter().map(|it| Facts::once(it.clone(), union));
@@ -64,10 +65,10 @@ proptest! {
 
 #[test]
 fn a_set_that_grows_too_long_is_read_from_the_timeline() {
-    let mut facts = Facts::once(told(Value::Int(0), 0, 1, 0), true);
+    let mut facts = Facts::once(telling(Value::Int(0), 0, 1, 0), true);
     for n in 1..=SET_VALUES_MAX as i64 {
         assert!(facts.set.is_some(), "{n}");
-        facts.merge(Facts::once(told(Value::Int(n), n, 1, n as u64), true));
+        facts.merge(Facts::once(telling(Value::Int(n), n, 1, n as u64), true));
     }
     assert_eq!(facts.set, None);
 }
@@ -102,7 +103,7 @@ fn stamped(tellings: Vec<((Operation, Value), i64, u32)>) -> Vec<(Operation, Tol
         .into_iter()
         .enumerate()
         .map(|(n, ((operation, value), time, source))| {
-            (operation, told(value, time, source, n as u64))
+            (operation, telling(value, time, source, n as u64))
         })
         .collect()
 }
@@ -129,6 +130,57 @@ proptest! {
         let mut packed = Vec::new();
         pack(std::slice::from_ref(&attribute), &mut packed);
         prop_assert_eq!(unpack(&packed), Some(vec![attribute]));
+    }
+
+    /// What is read straight from the stored form is what the facts come to.
+    #[test]
+    fn plain_values_are_those_of_the_facts(
+        told in prop::collection::vec(
+            ((0..4usize, 0..2u32), operations(), 0..5i64, 0..3u32),
+            0..8,
+        ),
+        rules in prop::collection::vec(0..7usize, 4),
+    ) {
+        let words = ["latest", "first", "min", "max", "priority", "sum", "union"];
+        let names = ["", "a", "b", "c"];
+        let mut attributes = Vec::new();
+        for (offset, ((name, brand), (operation, value), time, source)) in told.into_iter().enumerate() {
+            let once = telling(value, time, source, offset as u64);
+            // Most are plain, as in life.
+            let operation = if offset % 3 == 0 { operation } else { Operation::Set };
+            if operation.takes(&once.value) {
+                let facts = Facts::done(operation, once, rules[name] == 6);
+                join(&mut attributes, names[name], BrandId(brand), facts);
+            }
+        }
+        let mut packed = Vec::new();
+        pack(&attributes, &mut packed);
+        let attributes_of = [1, 2, 3].map(|at: usize| {
+            let word = words[rules[at]];
+            let mut it = serde_json::json!({"name": names[at], "type": "int", "survivorship": word});
+            match word {
+                "priority" => it["sources"] = serde_json::json!([2, 1]),
+                "union" => it["type"] = "texts".into(),
+                _ => {}
+            }
+            it
+        });
+        let body = serde_json::json!({ "attributes": attributes_of });
+        let schema = AttributeSchema::check(&body).unwrap();
+        let rule = |name: &str| schema.get(name).map_or(Survivorship::Latest, |it| it.survivorship);
+        let Some(plain) = plain_values(&packed, rule) else {
+            return Ok(());
+        };
+        let mut expected = Vec::new();
+        for attribute in attributes {
+            prop_assert_ne!(&*attribute.name, "", "a deletion is not plain");
+            match attribute.facts.resolve(schema.get(&attribute.name)) {
+                Resolved::Value(told) => expected.push((attribute.name, told.value)),
+                Resolved::Absent => {}
+                other => prop_assert!(false, "{:?}", other),
+            }
+        }
+        prop_assert_eq!(plain, expected);
     }
 
     /// Of hundreds a cell knows what is usual, and says so where it does not.
@@ -166,7 +218,6 @@ proptest! {
 
 #[test]
 fn survivorship_still_counts_what_was_told() {
-    use crate::definition::AttributeSchema;
     let rule = |word: &str| {
         let body = serde_json::json!({"attributes": [
             {"name": "a", "type": "int", "survivorship": word}]});

@@ -110,18 +110,18 @@ fn a_membership_is_a_row_and_a_change_is_a_line_and_repeats_are_nothing() {
         })
         .collect();
     assert_eq!(rebuilt, [false, true]);
-    // What is no change of the facts leaves the cell alone: the audience would look at the member again and again.
+    // What is no change of the facts leaves activity alone, and makes no cell.
     let before = world
         .rows
         .0
-        .get(&(row::CELLS.0, row::front(MEMBER, FRAGMENT).to_vec()));
+        .get(&(row::ACTIVITY.0, row::front(MEMBER, FRAGMENT).to_vec()));
     let before = before.cloned();
     world.tell(MEMBER, schema::MEMBERSHIP, &membership(7, false, false));
     world.drain(1);
     let after = world
         .rows
         .0
-        .get(&(row::CELLS.0, row::front(MEMBER, FRAGMENT).to_vec()));
+        .get(&(row::ACTIVITY.0, row::front(MEMBER, FRAGMENT).to_vec()));
     assert_eq!(before.as_ref(), after);
     assert!(memberships(&world.rows, MEMBER).unwrap().is_empty());
 }

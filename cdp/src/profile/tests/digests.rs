@@ -1,9 +1,11 @@
 //! The digest is over facts: it sees every one of them, and nothing else.
 
-use actors::model::{Identifier, MemberNo, OrderStatus};
+use actors::model::{Identifier, MemberNo, OrderStatus, Scope};
 
 use super::harness::{Made, World, change};
-use crate::profile::{Limits, digest};
+use crate::definition::AttributeSchema;
+use crate::profile::view::{member_view, members_of_shard};
+use crate::profile::{Limits, digest, row};
 
 fn told(events: &[Made]) -> World {
     let mut world = World::new(Limits::default());
@@ -54,6 +56,53 @@ fn internal_numbers_and_arrival_do_not_count() {
         }
     }
     assert_eq!(of(&told(&other)), straight);
+}
+
+#[test]
+fn rows_of_before_activity_had_its_own_say_the_same() {
+    let schema = AttributeSchema::default();
+    let view = |world: &World, member| {
+        let scope = Scope::installation();
+        member_view(&world.rows, MemberNo(member), &schema, &scope).unwrap()
+    };
+    let after = [
+        Made::new(5, 1, 10, 3).traits(r#"{"city":"北京"}"#),
+        Made::new(6, 2, 12, 9),
+    ];
+    let (mut aged, mut fresh) = (told(&base()), told(&base()));
+    aged.age();
+    for more in [&[][..], &after] {
+        for world in [&mut aged, &mut fresh] {
+            more.iter().for_each(|made| made.send(world));
+            world.drain(3);
+        }
+        assert_eq!(of(&aged), of(&fresh));
+        for member in 1..=3 {
+            assert_eq!(view(&aged, member), view(&fresh, member), "{member}");
+            let shard = MemberNo(member).shard();
+            let everybody = members_of_shard(&aged.rows, shard).unwrap();
+            assert!(everybody.contains(&MemberNo(member)));
+            assert_eq!(everybody, members_of_shard(&fresh.rows, shard).unwrap());
+        }
+    }
+}
+
+#[test]
+fn an_event_that_tells_nothing_leaves_what_was_told_alone() {
+    let mut world = told(&base());
+    let cells = |world: &World| {
+        let rows = world.rows.0.iter();
+        let cells = rows.filter(|((space, _), _)| *space == row::CELLS.0);
+        cells
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect::<Vec<_>>()
+    };
+    let before = cells(&world);
+    assert_eq!(before.len(), 1, "one member was told something");
+    Made::new(7, 1, 10, 9).send(&mut world);
+    Made::new(8, 1, 10, 9).traits("{}").send(&mut world);
+    world.drain(3);
+    assert_eq!(cells(&world), before);
 }
 
 /// Changes one fact.

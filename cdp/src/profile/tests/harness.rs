@@ -14,7 +14,7 @@ use bytes::Bytes;
 use jiff::tz::TimeZone;
 
 use crate::definition::{Definition, DefinitionKind};
-use crate::profile::{Limits, MemberMachine};
+use crate::profile::{Activity, Cell, Limits, MemberMachine, row};
 use crate::routed::{self, EventBody, EventHead, OrderPart, schema};
 
 pub const PARTITIONS: u16 = 4;
@@ -174,6 +174,22 @@ impl World {
     /// Until nothing is left to do.
     pub fn drain(&mut self, count: usize) {
         while (0..PARTITIONS).fold(false, |any, partition| self.step(partition, count) | any) {}
+    }
+
+    /// Makes the rows those of before activity had rows of its own.
+    pub fn age(&mut self) {
+        let mut old = MapRows::default();
+        for ((space, key), value) in std::mem::take(&mut self.rows.0) {
+            if space != row::ACTIVITY.0 {
+                old.0.insert((space, key), value);
+                continue;
+            }
+            let known = old.0.remove(&(row::CELLS.0, key.clone()));
+            let mut cell = known.map_or_else(Cell::default, |row| Cell::decode(&row).unwrap());
+            cell.activity.merge(Activity::decode(&value).unwrap());
+            old.0.insert((row::CELLS.0, key), cell.encode().into());
+        }
+        self.rows = old;
     }
 
     pub fn counter(&self, name: &str) -> i64 {

@@ -90,6 +90,9 @@ fn resolve(
     whole: Cell,
     schema: &AttributeSchema,
 ) -> Result<Attributes, RowsError> {
+    if let Some(values) = whole.plain_values(schema) {
+        return Ok(values);
+    }
     let together = together(whole)?;
     let mut values = Attributes::with_capacity(together.len());
     for (name, facts) in together {
