@@ -98,6 +98,13 @@ impl Column {
         !same
     }
 
+    /// Gives an ordinal its first value; answers whether it is one. It must have none: nobody looks.
+    pub fn add(&mut self, ordinal: u32, value: &Value) -> bool {
+        let value = Some(value).filter(|value| !is_absent(value));
+        self.put(ordinal, None, value);
+        value.is_some()
+    }
+
     fn put(&mut self, ordinal: u32, held: Option<Home>, value: Option<&Value>) {
         let home = value.map(|value| self.home(value));
         self.clear_other(ordinal, held, home);

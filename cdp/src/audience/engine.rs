@@ -390,29 +390,39 @@ impl Engine {
     }
 
     fn apply_attributes(&mut self, member: MemberNo, values: &[(&str, Value)]) {
-        debug_assert!(values.is_sorted_by_key(|(name, _)| *name));
+        debug_assert!(values.is_sorted_by(|(one, _), (next, _)| one < next));
         self.grow(member);
         let store = &mut self.store;
-        // Both by name: one walk, because all members pass here when everything is read anew.
-        let mut told = values.iter().peekable();
-        let mut new: Vec<&(&str, Value)> = Vec::new();
         let mut changed: Vec<Box<str>> = Vec::new();
-        let (derived, segments) = (&self.by_attribute, &self.segments);
-        let is_read = !derived.is_empty() || !segments.read_nothing();
-        for (name, column) in &mut store.attributes {
-            new.extend(std::iter::from_fn(|| {
-                told.next_if(|(told, _)| **told < **name)
-            }));
-            let value = told.next_if(|(told, _)| **told == **name);
-            let value = value.map(|(_, value)| value);
-            if column.replace(member.0, value) && is_read {
-                changed.push(name.clone());
+        let is_read = !self.by_attribute.is_empty() || !self.segments.read_nothing();
+        let mut change = |name: &str, column: &mut Column, value: Option<&Value>, first: bool| {
+            let is_new = match (first, value) {
+                (true, Some(value)) => column.add(member.0, value),
+                _ => column.replace(member.0, value),
+            };
+            if is_new && is_read {
+                changed.push(name.into());
             }
-        }
-        for (name, value) in new.into_iter().chain(told) {
-            let column = store.attributes.entry((*name).into()).or_default();
-            if column.replace(member.0, Some(value)) && is_read {
-                changed.push((*name).into());
+        };
+        // When everything is read anew, all members pass here for the first time.
+        let first = store.told.insert(member.0);
+        if first {
+            for (name, value) in values {
+                change(name, store.attribute(name), Some(value), true);
+            }
+        } else {
+            // Both by name: one walk.
+            let mut told = values.iter().peekable();
+            let mut new: Vec<&(&str, Value)> = Vec::new();
+            for (name, column) in &mut store.attributes {
+                new.extend(std::iter::from_fn(|| {
+                    told.next_if(|(told, _)| **told < **name)
+                }));
+                let value = told.next_if(|(told, _)| **told == **name);
+                change(name, column, value.map(|(_, value)| value), false);
+            }
+            for (name, value) in new.into_iter().chain(told) {
+                change(name, store.attribute(name), Some(value), true);
             }
         }
         for name in changed {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actors::model::{IdentNo, MemberNo, Place, Position, Time};
 use jiff::tz::TimeZone;
 
+use super::bits::Set;
 use super::blobs::Blobs;
 use super::column::Column;
 use super::days::Days;
@@ -20,6 +21,8 @@ pub(crate) struct Store {
     pub days: Days,
     pub people: People,
     pub attributes: BTreeMap<Box<str>, Column>,
+    /// Whose attributes were ever told: nobody else has a value in any of the columns.
+    pub told: Set,
     pub tags: BTreeMap<Box<str>, Column>,
     pub lists: BTreeMap<Box<str>, Listed>,
     /// Measures; they are never taken away, so numbers stay.
@@ -42,11 +45,20 @@ impl Store {
             zone,
             people: People::default(),
             attributes: BTreeMap::new(),
+            told: Set::default(),
             tags: BTreeMap::new(),
             lists: BTreeMap::new(),
             series: Vec::new(),
             places: BTreeMap::new(),
         }
+    }
+
+    /// The column of an attribute, also of one that nobody has had.
+    pub fn attribute(&mut self, name: &str) -> &mut Column {
+        if !self.attributes.contains_key(name) {
+            self.attributes.insert(name.into(), Column::default());
+        }
+        self.attributes.get_mut(name).expect("put in above")
     }
 
     /// The number of a measure.
