@@ -24,6 +24,46 @@ pub(super) struct Slot<T> {
     pub dirty: bool,
 }
 
+impl<T> Slot<Option<T>> {
+    fn of(known: Option<T>) -> Self {
+        Slot {
+            stored: known.is_some(),
+            value: known,
+            dirty: false,
+        }
+    }
+}
+
+impl<T: Default> Slot<T> {
+    fn or_default(known: Option<T>) -> Self {
+        Slot {
+            stored: known.is_some(),
+            value: known.unwrap_or_default(),
+            dirty: false,
+        }
+    }
+}
+
+impl<T> Slot<T> {
+    /// Writes it if it changed; `row` answers nothing for what has no row.
+    fn write(
+        &self,
+        space: Space,
+        key: &[u8],
+        out: &mut WriteSet,
+        row: impl FnOnce(&T) -> Option<Vec<u8>>,
+    ) {
+        if !self.dirty {
+            return;
+        }
+        match row(&self.value) {
+            Some(row) => out.put(space, key.to_vec(), row),
+            None if self.stored => out.delete(space, key.to_vec()),
+            None => {}
+        }
+    }
+}
+
 /// What the present batch has touched.
 #[derive(Default)]
 pub(super) struct Batch {
@@ -89,18 +129,11 @@ impl Batch {
         member: MemberNo,
         fragment: IdentNo,
     ) -> Result<&mut Slot<Activity>, RowsError> {
-        match self.activity.entry((member, fragment)) {
-            Entry::Occupied(slot) => Ok(slot.into_mut()),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::ACTIVITY, &row::front(member, fragment))?;
-                let known = row.as_deref().map(Activity::decode).transpose()?;
-                Ok(free.insert(Slot {
-                    stored: known.is_some(),
-                    value: known.unwrap_or_default(),
-                    dirty: false,
-                }))
-            }
-        }
+        slot(self.activity.entry((member, fragment)), || {
+            let row = rows.get(row::ACTIVITY, &row::front(member, fragment))?;
+            let known = row.map(|row| Activity::decode(&row)).transpose()?;
+            Ok(Slot::or_default(known))
+        })
     }
 
     pub fn cell(
@@ -109,19 +142,11 @@ impl Batch {
         member: MemberNo,
         fragment: IdentNo,
     ) -> Result<&mut Slot<Cell>, RowsError> {
-        match self.cells.entry((member, fragment)) {
-            Entry::Occupied(slot) => Ok(slot.into_mut()),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::CELLS, &row::front(member, fragment))?;
-                let stored = row.is_some();
-                let value = row.map_or(Ok(Cell::default()), |row| Cell::decode(&row))?;
-                Ok(free.insert(Slot {
-                    value,
-                    stored,
-                    dirty: false,
-                }))
-            }
-        }
+        slot(self.cells.entry((member, fragment)), || {
+            let row = rows.get(row::CELLS, &row::front(member, fragment))?;
+            let known = row.map(|row| Cell::decode(&row)).transpose()?;
+            Ok(Slot::or_default(known))
+        })
     }
 
     pub fn order_slot(
@@ -131,18 +156,10 @@ impl Batch {
         holder: IdentNo,
         order: IdentNo,
     ) -> Result<&mut Slot<Option<Order>>, RowsError> {
-        match self.orders.entry((member, holder, order)) {
-            Entry::Occupied(slot) => Ok(slot.into_mut()),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::ORDERS, &row::order_key(member, holder, order))?;
-                let value = row.map(|row| Order::decode(&row)).transpose()?;
-                Ok(free.insert(Slot {
-                    stored: value.is_some(),
-                    value,
-                    dirty: false,
-                }))
-            }
-        }
+        slot(self.orders.entry((member, holder, order)), || {
+            let row = rows.get(row::ORDERS, &row::order_key(member, holder, order))?;
+            Ok(Slot::of(row.map(|row| Order::decode(&row)).transpose()?))
+        })
     }
 
     pub fn queue(
@@ -151,20 +168,14 @@ impl Batch {
         member: MemberNo,
         fragment: IdentNo,
     ) -> Result<&mut Queue, RowsError> {
-        match self.queues.entry((member, fragment)) {
-            Entry::Occupied(slot) => Ok(&mut slot.into_mut().value),
-            Entry::Vacant(free) => {
-                let row = rows.get(row::MOVES, &row::front(member, fragment))?;
-                let value = row.as_deref().map(Queue::decode).transpose()?;
-                // Queues are loaded to be changed.
-                let slot = free.insert(Slot {
-                    stored: value.is_some(),
-                    value: value.unwrap_or_default(),
-                    dirty: true,
-                });
-                Ok(&mut slot.value)
-            }
-        }
+        let slot = slot(self.queues.entry((member, fragment)), || {
+            let row = rows.get(row::MOVES, &row::front(member, fragment))?;
+            let known = row.map(|row| Queue::decode(&row)).transpose()?;
+            Ok(Slot::or_default(known))
+        })?;
+        // Queues are loaded to be changed.
+        slot.dirty = true;
+        Ok(&mut slot.value)
     }
 
     pub fn membership(
@@ -173,8 +184,9 @@ impl Batch {
         member: MemberNo,
         segment: SegmentId,
     ) -> Result<&mut Slot<Option<Membership>>, RowsError> {
-        let known = || known(rows, row::MEMBERSHIPS, member, segment.0);
-        slot(self.memberships.entry((member, segment)), known)
+        slot(self.memberships.entry((member, segment)), || {
+            known(rows, row::MEMBERSHIPS, member, segment.0)
+        })
     }
 
     pub fn tag(
@@ -183,8 +195,9 @@ impl Batch {
         member: MemberNo,
         tag: TagId,
     ) -> Result<&mut Slot<Option<TagValue>>, RowsError> {
-        let known = || known(rows, row::TAGS, member, tag.0);
-        slot(self.tags.entry((member, tag)), known)
+        slot(self.tags.entry((member, tag)), || {
+            known(rows, row::TAGS, member, tag.0)
+        })
     }
 
     /// Joins what is known of an order to what its holder knows already, and counts the difference.
@@ -219,54 +232,41 @@ impl Batch {
     /// Writes what changed.
     pub fn write(self, partition: PartitionId, out: &mut WriteSet) {
         for ((member, fragment), slot) in self.activity {
-            if !slot.dirty {
-                continue;
-            }
-            let key = row::front(member, fragment).to_vec();
-            if !slot.value.is_empty() {
-                out.put(row::ACTIVITY, key, slot.value.encode());
-            } else if slot.stored {
-                out.delete(row::ACTIVITY, key);
-            }
+            let key = row::front(member, fragment);
+            slot.write(row::ACTIVITY, &key, out, |it| {
+                (!it.is_empty()).then(|| it.encode())
+            });
         }
         for ((member, fragment), slot) in self.cells {
-            if !slot.dirty {
-                continue;
-            }
-            let key = row::front(member, fragment).to_vec();
-            if !slot.value.is_empty() {
-                out.put(row::CELLS, key, slot.value.encode());
-            } else if slot.stored {
-                out.delete(row::CELLS, key);
-            }
+            let key = row::front(member, fragment);
+            slot.write(row::CELLS, &key, out, |it| {
+                (!it.is_empty()).then(|| it.encode())
+            });
         }
         for (key, line) in self.timeline {
             out.put(row::TIMELINE, key.to_vec(), line);
         }
         for ((member, holder, order), slot) in self.orders {
-            if !slot.dirty {
-                continue;
-            }
-            let key = row::order_key(member, holder, order).to_vec();
-            if let Some(order) = slot.value {
-                out.put(row::ORDERS, key, order.encode());
-            } else if slot.stored {
-                out.delete(row::ORDERS, key);
-            }
+            let key = row::order_key(member, holder, order);
+            slot.write(row::ORDERS, &key, out, |it| it.as_ref().map(Order::encode));
         }
         for ((member, fragment), slot) in self.queues {
-            let key = row::front(member, fragment).to_vec();
-            if !slot.value.is_empty() {
-                out.put(row::MOVES, key, slot.value.encode());
-            } else if slot.stored {
-                out.delete(row::MOVES, key);
-            }
+            let key = row::front(member, fragment);
+            slot.write(row::MOVES, &key, out, |it| {
+                (!it.is_empty()).then(|| it.encode())
+            });
         }
         for ((member, segment), slot) in self.memberships {
-            conclude(row::MEMBERSHIPS, member, segment.0, slot, out);
+            let key = row::concluded_key(member, segment.0);
+            slot.write(row::MEMBERSHIPS, &key, out, |it| {
+                it.as_ref().map(concluded::encode)
+            });
         }
         for ((member, tag), slot) in self.tags {
-            conclude(row::TAGS, member, tag.0, slot, out);
+            let key = row::concluded_key(member, tag.0);
+            slot.write(row::TAGS, &key, out, |it| {
+                it.as_ref().map(concluded::encode)
+            });
         }
         for (kind, definition) in self.definitions {
             let key = row::definition_key(partition, kind);
@@ -281,42 +281,17 @@ fn known<T: serde::de::DeserializeOwned>(
     space: Space,
     member: MemberNo,
     of: u32,
-) -> Result<Option<T>, RowsError> {
+) -> Result<Slot<Option<T>>, RowsError> {
     let row = rows.get(space, &row::concluded_key(member, of))?;
-    row.as_deref().map(concluded::decode).transpose()
+    Ok(Slot::of(row.as_deref().map(concluded::decode).transpose()?))
 }
 
 fn slot<K: Ord, T>(
-    entry: Entry<'_, K, Slot<Option<T>>>,
-    known: impl FnOnce() -> Result<Option<T>, RowsError>,
-) -> Result<&mut Slot<Option<T>>, RowsError> {
+    entry: Entry<'_, K, Slot<T>>,
+    known: impl FnOnce() -> Result<Slot<T>, RowsError>,
+) -> Result<&mut Slot<T>, RowsError> {
     Ok(match entry {
         Entry::Occupied(slot) => slot.into_mut(),
-        Entry::Vacant(free) => {
-            let value = known()?;
-            free.insert(Slot {
-                stored: value.is_some(),
-                value,
-                dirty: false,
-            })
-        }
+        Entry::Vacant(free) => free.insert(known()?),
     })
-}
-
-fn conclude<T: serde::Serialize>(
-    space: Space,
-    member: MemberNo,
-    of: u32,
-    slot: Slot<Option<T>>,
-    out: &mut WriteSet,
-) {
-    if !slot.dirty {
-        return;
-    }
-    let key = row::concluded_key(member, of).to_vec();
-    if let Some(value) = &slot.value {
-        out.put(space, key, concluded::encode(value));
-    } else if slot.stored {
-        out.delete(space, key);
-    }
 }
