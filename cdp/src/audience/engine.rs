@@ -395,10 +395,11 @@ impl Engine {
         let store = &mut self.store;
         let mut changed: Vec<Box<str>> = Vec::new();
         let is_read = !self.by_attribute.is_empty() || !self.segments.read_nothing();
-        let mut change = |name: &str, column: &mut Column, value: Option<&Value>, first: bool| {
-            let is_new = match (first, value) {
+        let mut change = |name: &str, column: &mut Column, value: Option<&Value>, empty: bool| {
+            let is_new = match (empty, value) {
+                (true, None) => false,
                 (true, Some(value)) => column.add(member.0, value),
-                _ => column.replace(member.0, value),
+                (false, value) => column.replace(member.0, value),
             };
             if is_new && is_read {
                 changed.push(name.into());
@@ -406,24 +407,19 @@ impl Engine {
         };
         // When everything is read anew, all members pass here for the first time.
         let first = store.told.insert(member.0);
-        if first {
-            for (name, value) in values {
-                change(name, store.attribute(name), Some(value), true);
-            }
-        } else {
-            // Both by name: one walk.
-            let mut told = values.iter().peekable();
-            let mut new: Vec<&(&str, Value)> = Vec::new();
-            for (name, column) in &mut store.attributes {
-                new.extend(std::iter::from_fn(|| {
-                    told.next_if(|(told, _)| **told < **name)
-                }));
-                let value = told.next_if(|(told, _)| **told == **name);
-                change(name, column, value.map(|(_, value)| value), false);
-            }
-            for (name, value) in new.into_iter().chain(told) {
-                change(name, store.attribute(name), Some(value), true);
-            }
+        // Both by name: one walk.
+        let mut told = values.iter().peekable();
+        let mut new: Vec<&(&str, Value)> = Vec::new();
+        for (name, column) in &mut store.attributes {
+            new.extend(std::iter::from_fn(|| {
+                told.next_if(|(told, _)| **told < **name)
+            }));
+            let value = told.next_if(|(told, _)| **told == **name);
+            change(name, column, value.map(|(_, value)| value), first);
+        }
+        for (name, value) in new.into_iter().chain(told) {
+            let column = store.attributes.entry((*name).into()).or_default();
+            change(name, column, Some(value), true);
         }
         for name in changed {
             let derived = self.by_attribute.get(&name).cloned().unwrap_or_default();

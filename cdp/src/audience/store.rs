@@ -53,14 +53,6 @@ impl Store {
         }
     }
 
-    /// The column of an attribute, also of one that nobody has had.
-    pub fn attribute(&mut self, name: &str) -> &mut Column {
-        if !self.attributes.contains_key(name) {
-            self.attributes.insert(name.into(), Column::default());
-        }
-        self.attributes.get_mut(name).expect("put in above")
-    }
-
     /// The number of a measure.
     pub fn measure(&self, key: &str) -> Option<usize> {
         self.series.iter().position(|it| it.measure().key() == key)

@@ -141,6 +141,27 @@ async fn who_sees_one_brand_counts_its_members_by_its_facts() {
     assert_eq!((spread(1), spread(2)), ((2, 3), (2, 3)));
 }
 
+/// Nothing was told of them, so there is nothing to read of them but that they were seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_brand_sees_those_who_told_nothing_also_after_a_start() {
+    let mut world = World::new().await;
+    let people = ["user_id:a", "user_id:silent"];
+    world.track_as(1, &["user_id:silent"], "login").await;
+    world
+        .identify_as(1, &["user_id:a"], r#"{"city":"上海"}"#)
+        .await;
+    world.track_as(2, &["user_id:a"], "login").await;
+    for clean in [None, Some(true), Some(false)] {
+        if let Some(clean) = clean {
+            world.restart(clean).await;
+        }
+        let everybody = r#"{"and":[]}"#;
+        assert_eq!(world.count_as(1, everybody, &people).await, (2, 2));
+        assert_eq!(world.count_as(2, everybody, &people).await, (1, 1));
+        assert_eq!(world.count_as(1, SHANGHAI, &people).await, (1, 2));
+    }
+}
+
 impl World {
     /// A segment that a brand owns.
     async fn segment_of(&self, brand: u32, name: &str, rule: &str) -> SegmentId {
