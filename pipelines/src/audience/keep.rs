@@ -169,6 +169,7 @@ impl Keeper {
             &owners,
             &inner.engine,
             inner.threads,
+            false,
             &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
         )?;
         {

@@ -159,7 +159,7 @@ fn apply_attributes(engine: &mut Engine, member: MemberNo, attributes: &Attribut
 }
 
 /// Gives all members of a snapshot to the engine; `threads` read attributes side by side. `tell` hears how many shards
-/// are read. The engine is held for a chunk of members at a time.
+/// are read. The engine is held for a chunk of members at a time. `again`: it may know attributes that members have lost.
 pub fn load_all(
     rows: &Snapshot,
     schema: &AttributeSchema,
@@ -167,6 +167,7 @@ pub fn load_all(
     views: &Views,
     engine: &Mutex<Engine>,
     threads: usize,
+    again: bool,
     tell: &(dyn Fn(u16) + Sync),
 ) -> Result<(), RowsError> {
     load_people(rows, engine)?;
@@ -184,7 +185,7 @@ pub fn load_all(
             if shard >= SHARDS || failed.lock().is_some() {
                 return;
             }
-            let done = load_shard(&rows, ShardId(shard), schema, codes, views, engine);
+            let done = load_shard(&rows, ShardId(shard), schema, codes, views, engine, again);
             if let Err(error) = done {
                 *failed.lock() = Some(error);
                 return;
@@ -346,6 +347,7 @@ fn load_shard(
     codes: &TagCodes,
     views: &Views,
     engine: &Mutex<Engine>,
+    again: bool,
 ) -> Result<(), RowsError> {
     let read = |member, attributes: &Attributes| -> Result<Vec<Seen>, RowsError> {
         let seen = views.iter();
@@ -357,7 +359,8 @@ fn load_shard(
         seen.iter()
             .for_each(|seen| seen.apply(engine, member, false));
     };
-    let all = !views.is_empty();
+    // Who was told nothing, or whose attributes are gone, has no row to read them from.
+    let all = again || !views.is_empty();
     shard_in_chunks(rows, schema, shard, all, engine, &read, &give)?;
     load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
 }

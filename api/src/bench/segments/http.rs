@@ -194,7 +194,7 @@ impl<'a> Asker<'a> {
         let rate = self.options.rate;
         say(format_args!("asking over HTTP at {rate} events/s"));
         let until = Instant::now() + self.seconds();
-        let flow = self.flow(Some(rate), Some(until));
+        let flow = self.flow(Some(rate));
         while Instant::now() < until {
             for (key, _, _) in rules() {
                 let one = Instant::now();
@@ -202,11 +202,11 @@ impl<'a> Asker<'a> {
                 answers.entry(key).or_default().loaded.push(one.elapsed());
             }
         }
+        let lag = self.get("/api/v1/audience").await?["lag"].as_f64();
+        let mut flowed = flow.stop().await?;
         for (key, what, _) in rules() {
             tell(what, "under load", &answers.entry(key).or_default().loaded);
         }
-        let lag = self.get("/api/v1/audience").await?["lag"].as_f64();
-        let mut flowed = flow.stop().await?;
         let what = format!(
             "  at {} k/s while one asks without a pause: reached",
             rate / 1_000
@@ -234,7 +234,7 @@ impl<'a> Asker<'a> {
             .collect();
         say("360 views and searches under load");
         let until = Instant::now() + self.seconds();
-        let flow = self.flow(Some(self.options.rate), Some(until));
+        let flow = self.flow(Some(self.options.rate));
         // The words of nicknames, the beginning of an identifier; `%…` is 阳光.
         let words = [
             "%E9%98%B3%E5%85%89",
@@ -258,7 +258,8 @@ impl<'a> Asker<'a> {
         let rule = r#"{"event":"probe","op":"eq","value":1}"#;
         let segment = self.segment("bench probe", rule).await?;
         let until = Instant::now() + self.seconds();
-        let flow = self.flow(Some(self.options.rate), Some(until));
+        let flow = self.flow(Some(self.options.rate));
+        flow.end_at(until);
         let mut probe = Client::new(self.server.address);
         let (mut enters, mut leaves) = (Times::default(), Times::default());
         for number in 0u64.. {
@@ -316,7 +317,7 @@ impl<'a> Asker<'a> {
         for editors in [0, EDITORS] {
             let begun = Instant::now();
             let until = begun + self.seconds();
-            let flow = self.flow(None, Some(until));
+            let flow = self.flow(None);
             let asking: Vec<_> = (0..editors)
                 .map(|editor| {
                     let client = Client::new(self.server.address);
@@ -377,7 +378,7 @@ impl<'a> Asker<'a> {
     async fn midnight(&mut self, segment: u64, table: &mut Table) -> Result<(), BenchError> {
         say("midnight under load");
         let rate = self.options.rate.max(1);
-        let flow = self.flow(Some(rate), None);
+        let flow = self.flow(Some(rate));
         tokio::time::sleep(Duration::from_secs(1)).await;
         let now = json!({ "now": MIDNIGHT });
         self.put("/api/v1/clock", &now.to_string()).await?;
@@ -432,14 +433,13 @@ impl<'a> Asker<'a> {
         Duration::from_secs(self.options.seconds.max(1).into())
     }
 
-    fn flow(&self, rate: Option<u32>, until: Option<Instant>) -> Flow {
+    fn flow(&self, rate: Option<u32>) -> Flow {
         Flow::start(
             self.options,
             self.server.address,
             &self.key,
             self.members,
             rate,
-            until,
         )
     }
 

@@ -202,15 +202,13 @@ pub(super) struct Flowed {
 static FLOWS: AtomicU64 = AtomicU64::new(0);
 
 impl Flow {
-    /// Begins to send events of random members, so many a second or as many as are taken, until it is stopped or the
-    /// time has come: whoever waits for what flowed must not wait for what flows meanwhile.
+    /// Begins to send events of random members, so many a second or as many as are taken.
     pub fn start(
         options: &BenchOptions,
         server: SocketAddr,
         key: &str,
         members: u32,
         rate: Option<u32>,
-        until: Option<Instant>,
     ) -> Flow {
         let (stop, begun) = (Arc::new(AtomicBool::new(false)), Instant::now());
         let (planned, number) = (
@@ -228,9 +226,7 @@ impl Flow {
             senders.spawn(async move {
                 let (mut client, mut body) = (Client::new(server), String::new());
                 let mut flowed = Flowed::default();
-                while !stop.load(Ordering::Relaxed)
-                    && until.is_none_or(|until| Instant::now() < until)
-                {
+                while !stop.load(Ordering::Relaxed) {
                     let first = planned.fetch_add(batch, Ordering::Relaxed);
                     let due = match rate {
                         Some(rate) => {
@@ -255,6 +251,15 @@ impl Flow {
             });
         }
         Flow { senders, stop }
+    }
+
+    /// Lets it end by then, whatever happens: whoever waits for what flowed must not wait for what flows meanwhile.
+    pub fn end_at(&self, until: Instant) {
+        let stop = self.stop.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep_until(until.into()).await;
+            stop.store(true, Ordering::Relaxed);
+        });
     }
 
     /// Ends it.

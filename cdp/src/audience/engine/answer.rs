@@ -441,11 +441,11 @@ impl Engine {
     /// Bytes in memory.
     pub fn memory(&self) -> Memory {
         let columns = |columns: &std::collections::BTreeMap<Box<str>, Column>| {
-            columns.values().map(Column::bytes).sum()
+            columns.values().map(Column::bytes).sum::<usize>()
         };
         Memory {
             people: self.store.people.bytes(),
-            attributes: columns(&self.store.attributes),
+            attributes: columns(&self.store.attributes) + self.store.told.bytes(),
             tags: columns(&self.store.tags),
             lists: self.store.lists.values().map(|set| set.bytes()).sum(),
             measures: self.store.series.iter().map(|it| it.bytes()).sum(),

@@ -155,6 +155,7 @@ impl Keeper {
                 &views,
                 &inner.engine,
                 1,
+                true,
                 &|_| (),
             )?;
         } else if let Some(read) = members {

@@ -162,6 +162,27 @@ async fn a_brand_sees_those_who_told_nothing_also_after_a_start() {
     }
 }
 
+/// Who lost all attributes has no row that says so: whoever reads everybody again must find out.
+#[tokio::test(flavor = "multi_thread")]
+async fn read_again_whoever_lost_all_attributes_has_none() {
+    let mut world = World::new().await;
+    world.track(&["user_id:a"], "login", NOON, "{}").await;
+    world.settled().await;
+    let member = world.member("user_id:a");
+    let plan = world.plan(SHANGHAI);
+    let rows = world.platform().snapshot().unwrap();
+    let schema = book::schema_of(&rows).unwrap();
+    let engine = parking_lot::Mutex::new(world.audience().inner.fresh());
+    engine.lock().apply(cdp::audience::Change::Attributes {
+        member,
+        values: &[("city", cdp::profile::Value::Text("上海".into()))],
+    });
+    let codes = Default::default();
+    load::load_all(&rows, &schema, &codes, &[], &engine, 1, true, &|_| ()).unwrap();
+    let now = actors::model::Clock::now(&*world.clock);
+    assert_eq!(engine.lock().count(&plan, now).unwrap().count, 0);
+}
+
 impl World {
     /// A segment that a brand owns.
     async fn segment_of(&self, brand: u32, name: &str, rule: &str) -> SegmentId {
