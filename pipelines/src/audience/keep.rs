@@ -169,7 +169,6 @@ impl Keeper {
             &owners,
             &inner.engine,
             inner.threads,
-            false,
             &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
         )?;
         {

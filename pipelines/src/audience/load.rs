@@ -159,7 +159,7 @@ fn apply_attributes(engine: &mut Engine, member: MemberNo, attributes: &Attribut
 }
 
 /// Gives all members of a snapshot to the engine; `threads` read attributes side by side. `tell` hears how many shards
-/// are read. The engine is held for a chunk of members at a time. `again`: it may know attributes that members have lost.
+/// are read. The engine is held for a chunk of members at a time. If it knows attributes already, members may have lost them.
 pub fn load_all(
     rows: &Snapshot,
     schema: &AttributeSchema,
@@ -167,10 +167,10 @@ pub fn load_all(
     views: &Views,
     engine: &Mutex<Engine>,
     threads: usize,
-    again: bool,
     tell: &(dyn Fn(u16) + Sync),
 ) -> Result<(), RowsError> {
     load_people(rows, engine)?;
+    let again = !engine.lock().attribute_names().is_empty();
     let next = Mutex::new(0u16);
     let failed: Mutex<Option<RowsError>> = Mutex::new(None);
     let work = || {

@@ -155,7 +155,6 @@ impl Keeper {
                 &views,
                 &inner.engine,
                 1,
-                true,
                 &|_| (),
             )?;
         } else if let Some(read) = members {
