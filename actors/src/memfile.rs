@@ -2,8 +2,8 @@
 //!
 //! A [`MemFile`] holds numbered **sections** of 32-bit words that read as zero until written and grow by chunks, so that
 //! growth copies nothing. Changes of a batch can be taken back ([`MemFile::rollback`]). A **checkpoint** writes the pages
-//! changed since the last one, with a position, by double write: journal, then base file, then meta; whatever tears, the
-//! next [`MemFile::open`] finds the old or the new one, or says that a page is damaged (and the owner rebuilds it).
+//! changed since the last one beside those that they replace, and then a position; whatever tears, the next
+//! [`MemFile::open`] finds the old or the new one, or says that a page is damaged (and the owner rebuilds it).
 //!
 //! The memory is anonymous and read at open, not a map of the file: every page is checked at open, so it is read anyway,
 //! and a page of ours never changes under us. Chunks are shared with a running checkpoint and copied when written to, so
@@ -208,7 +208,7 @@ impl MemFile {
         (chunks * CHUNK_WORDS * 4) as u64
     }
 
-    /// Bytes that the next checkpoint has to write (once to its journal, once to the base file).
+    /// Bytes that the next checkpoint has to write.
     pub fn dirty_bytes(&self) -> u64 {
         let pages: u32 = self
             .sections

@@ -1,36 +1,32 @@
-//! The files behind a memory: `NAME.base` (pages), `NAME.meta` (position, where each page lies, its checksum) and, while a
-//! checkpoint is being written, `NAME.journal`.
+//! The files behind a memory: `NAME.base` (pages) and `NAME.meta` (position, where each page lies, its checksum).
 //!
-//! A checkpoint is: 1. journal (new meta and all changed pages, checksummed) written beside, synced and renamed; 2. the pages written into
-//! the base file and synced; 3. the meta file replaced; 4. the journal removed. Before 1 is complete the base file is
-//! untouched, so the old meta is right; after it the journal can repeat 2 and 3.
+//! A checkpoint is: 1. the changed pages written to places of the base file that the last checkpoint does not use, and synced;
+//! 2. the meta file replaced. Until 2 the old meta file is right, because nothing that it names was touched; from then on
+//! the places that only it named are free (shadow paging: Lorie, "Physical Integrity in a Large Segmented Database", ACM
+//! TODS 2(1), 1977). Every page is written once, and the base file is at most twice as large as the memory ever was.
 //!
 //! `NAME.lock` is held from the moment a checkpoint is taken until it is written, and while files are opened: who opens them
 //! while another thread or process writes waits, and finds them whole.
 
-mod journal;
 mod load;
 mod meta;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::{CHUNK_PAGES, CHUNK_WORDS, MemFile, PAGE_WORDS, Undo, Words};
+use super::{CHUNK_PAGES, MemFile, PAGE_WORDS, Undo, Words};
 use crate::model::{ErrorKind, Fault, Position};
-use journal::{Journal, write_journal};
 use load::load;
 use meta::Meta;
 
 const PAGE_BYTES: usize = PAGE_WORDS * 4;
-const CHUNK_BYTES: usize = CHUNK_WORDS * 4;
-const META_MAGIC: &[u8; 8] = b"trbmeta1";
-const JOURNAL_MAGIC: &[u8; 8] = b"trbjrnl1";
-/// Threads that read and check pages at open: more than two gain nothing on one disk.
-const OPEN_THREADS: usize = 2;
+/// Pages are read and written in pieces of at most so many bytes, and no more than two of them are written before they are
+/// synced: whoever else syncs something does not wait for gigabytes.
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Reading or writing a memory's files failed.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -73,19 +69,39 @@ pub enum Opened {
     },
 }
 
-/// Where chunks lie in the base file, and the checksums of their pages.
+/// Where pages lie in the base file, and their checksums.
 #[derive(Clone, Default)]
 pub(super) struct PageTable {
-    generation: u64,
-    slots: u32,
-    free: Vec<u32>,
-    chunks: BTreeMap<(u32, u32), Place>,
+    chunks: BTreeMap<(u32, u32), [Place; CHUNK_PAGES]>,
+    /// Places that failed checkpoints used: should the meta file of one of them be on the disk after all, it is right.
+    doubtful: BTreeSet<u32>,
 }
 
-#[derive(Clone, Copy)]
+/// Of a page: its number in the base file, and its checksum.
+#[derive(Clone, Copy, Default)]
 struct Place {
-    slot: u32,
-    crc: [u32; CHUNK_PAGES],
+    number: u32,
+    crc: u32,
+}
+
+impl PageTable {
+    fn used(&self) -> impl Iterator<Item = u32> {
+        let places = self.chunks.values().flatten();
+        places.map(|place| place.number)
+    }
+
+    /// Numbers of places that may be written to, ascending and without end.
+    fn free(&self) -> impl Iterator<Item = u32> + use<> {
+        let taken: Vec<u32> = self.used().chain(self.doubtful.iter().copied()).collect();
+        let end = taken.iter().max().map_or(0, |last| last + 1);
+        let mut free = vec![true; end as usize];
+        for number in taken {
+            free[number as usize] = false;
+        }
+        (0..end)
+            .filter(move |number| free[*number as usize])
+            .chain(end..)
+    }
 }
 
 /// A checkpoint taken and still to be written; may run on any thread.
@@ -112,17 +128,24 @@ pub struct CheckpointDone {
     result: Result<u64, MemFileError>,
 }
 
+/// Why a checkpoint was not written, and whether the meta file had begun to be replaced.
+type Failed = (MemFileError, Replacing);
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Replacing {
+    NotBegun,
+    Begun,
+}
+
 /// Steps of a checkpoint, in order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
-    Journal,
-    Base,
+    Pages,
     Meta,
-    Done,
 }
 
 impl MemFile {
-    /// Opens the memory `name` in `dir` with `sections` sections. Finishes a checkpoint that was cut short.
+    /// Opens the memory `name` in `dir` with `sections` sections, as of its last complete checkpoint.
     pub fn open(dir: &Path, name: &str, sections: usize) -> Result<Opened, MemFileError> {
         fs::create_dir_all(dir).map_err(|error| io_error(dir, error))?;
         let base = dir.join(name);
@@ -133,20 +156,16 @@ impl MemFile {
             file.table = Some(PageTable::default());
             file
         };
-        let journal_path = base.with_extension("journal");
-        let meta_path = base.with_extension("meta");
-        let mut meta = read_optional(&meta_path)?.map(|bytes| Meta::decode(&bytes));
-        if let Some(journal) = Journal::read(&journal_path)? {
-            let newer = match &meta {
-                Some(Ok(meta)) => journal.meta.table.generation > meta.table.generation,
-                _ => true,
-            };
-            if newer {
-                journal.apply(&base)?;
-                replace(&meta_path, &journal.meta_bytes)?;
-                meta = Some(Ok(journal.meta));
-            }
+        // Of a version before, which wrote pages twice. What only a journal had right is found damaged below, and made anew.
+        for left in ["journal", "journal-new"] {
+            let _ = fs::remove_file(base.with_extension(left));
         }
+        let meta_path = base.with_extension("meta");
+        if meta_path.exists() {
+            // Whoever wrote it may have died before that; places that only an older one names are free from here on.
+            sync_parent(&meta_path).map_err(|error| io_error(&meta_path, error))?;
+        }
+        let meta = read_optional(&meta_path)?.map(|bytes| Meta::decode(&bytes));
         let meta = match meta {
             None => return Ok(Opened::Fresh(empty())),
             Some(Err(what)) => {
@@ -235,7 +254,7 @@ impl MemFile {
 impl CheckpointJob {
     /// Writes the files. Blocking.
     pub fn run(self) -> CheckpointDone {
-        self.run_until(Step::Done)
+        self.run_until(Step::Meta)
     }
 
     /// Writes up to and including `last`; tests stop earlier to play a crash.
@@ -247,130 +266,115 @@ impl CheckpointJob {
                 missed: Vec::new(),
                 result: Ok(bytes),
             },
-            Err(error) => CheckpointDone {
-                // The journal may be complete although a later step failed; a higher generation supersedes it, and
-                // every page that it holds is written again.
-                table: PageTable {
-                    generation: table.generation,
-                    ..self.old
-                },
-                missed: self
-                    .chunks
-                    .iter()
-                    .map(|(at, _, mask)| (*at, *mask))
-                    .collect(),
-                result: Err(error),
-            },
+            Err((error, replacing)) => {
+                let mut old = self.old;
+                // Then nobody knows which meta file is on the disk; before, it is the old one.
+                if replacing == Replacing::Begun {
+                    old.doubtful.extend(table.used());
+                }
+                CheckpointDone {
+                    table: old,
+                    missed: self
+                        .chunks
+                        .iter()
+                        .map(|(at, _, mask)| (*at, *mask))
+                        .collect(),
+                    result: Err(error),
+                }
+            }
         }
     }
 
-    fn write(&self, table: &mut PageTable, last: Step) -> Result<u64, MemFileError> {
-        self.lock.as_ref().map_err(Clone::clone)?;
+    fn write(&self, table: &mut PageTable, last: Step) -> Result<u64, Failed> {
+        let before = |error| (error, Replacing::NotBegun);
+        self.lock.as_ref().map_err(Clone::clone).map_err(before)?;
         let pages = self.assign(table);
+        let base_path = self.base.with_extension("base");
+        write_pages(&base_path, &pages)
+            .map_err(|error| io_error(&base_path, error))
+            .map_err(before)?;
+        crate::crash::point("memfile-base");
         let meta = Meta {
             position: self.position,
             blob: self.blob.clone(),
             table: table.clone(),
         }
         .encode();
-        let bytes = pages.len() as u64 * PAGE_BYTES as u64 * 2 + meta.len() as u64 * 2;
-
-        let journal_path = self.base.with_extension("journal");
-        write_journal(&journal_path, &meta, &pages).map_err(|e| io_error(&journal_path, e))?;
-        crate::crash::point("memfile-journal");
-        if last == Step::Journal {
+        let bytes = (pages.len() * PAGE_BYTES + meta.len()) as u64;
+        if last == Step::Pages {
             return Ok(bytes);
         }
-        let base_path = self.base.with_extension("base");
-        write_base(&base_path, &pages).map_err(|e| io_error(&base_path, e))?;
-        crate::crash::point("memfile-base");
-        if last == Step::Base {
-            return Ok(bytes);
-        }
-        replace(&self.base.with_extension("meta"), &meta)?;
+        let meta_path = self.base.with_extension("meta");
+        let new = meta_path.with_extension("meta-new");
+        write_new(&new, &meta)
+            .map_err(|error| io_error(&new, error))
+            .map_err(before)?;
+        fs::rename(&new, &meta_path)
+            .and_then(|()| sync_parent(&meta_path))
+            .map_err(|error| (io_error(&meta_path, error), Replacing::Begun))?;
         crate::crash::point("memfile-meta");
-        if last == Step::Meta {
-            return Ok(bytes);
-        }
-        // A journal that stays behind is ignored: its generation is not newer than the meta file's.
-        let _ = fs::remove_file(&journal_path);
+        table.doubtful.clear();
         Ok(bytes)
     }
 
-    /// Gives every existing chunk its place, frees those of chunks that are gone, and lists the pages to write.
+    /// Gives every changed page a free place, forgets chunks that are gone, and lists the pages to write, by place.
     fn assign(&self, table: &mut PageTable) -> Vec<Page<'_>> {
-        table.generation += 1;
-        let mut old = std::mem::take(&mut table.chunks);
+        let mut free = table.free();
+        let old = std::mem::take(&mut table.chunks);
         let mut pages = Vec::new();
-        let mut fresh = Vec::new();
+        let mut bytes = [0; PAGE_BYTES];
         for (at, words, mask) in &self.chunks {
-            match (old.remove(at), words) {
-                (Some(mut place), words) => {
-                    if let Some(words) = words {
-                        push_pages(&mut pages, &mut place, words, *mask);
-                    }
-                    table.chunks.insert(*at, place);
-                }
-                (None, Some(words)) => fresh.push((at, words, *mask)),
-                (None, None) => unreachable!("a new chunk has all pages changed"),
-            }
-        }
-        table.free.extend(old.values().map(|place| place.slot));
-        for (at, words, mask) in fresh {
-            let slot = table.free.pop().unwrap_or_else(|| {
-                table.slots += 1;
-                table.slots - 1
-            });
-            let mut place = Place {
-                slot,
-                crc: [0; CHUNK_PAGES],
+            let mut places = match old.get(at) {
+                Some(places) => *places,
+                None if *mask == u16::MAX => Default::default(),
+                None => unreachable!("a new chunk has all pages changed"),
             };
-            push_pages(&mut pages, &mut place, words, mask);
-            table.chunks.insert(*at, place);
+            let changed = (0..CHUNK_PAGES).filter(|page| mask >> page & 1 == 1);
+            for (page, words) in changed.flat_map(|page| Some((page, words.as_ref()?))) {
+                let words = &words[page * PAGE_WORDS..][..PAGE_WORDS];
+                to_bytes(words, &mut bytes);
+                let number = free.next().expect("there is no end of them");
+                let crc = crc32c::crc32c(&bytes);
+                places[page] = Place { number, crc };
+                pages.push(Page { number, words });
+            }
+            table.chunks.insert(*at, places);
         }
-        pages.sort_unstable_by_key(|page| page.number);
         pages
     }
 }
 
-/// A page to write: its number in the base file and its words.
+/// A page to write: its place in the base file and its words.
 struct Page<'a> {
-    number: u64,
+    number: u32,
     words: &'a [u32],
 }
 
-fn push_pages<'a>(pages: &mut Vec<Page<'a>>, place: &mut Place, words: &'a Words, mask: u16) {
-    let mut bytes = [0; PAGE_BYTES];
-    for page in (0..CHUNK_PAGES).filter(|page| mask >> page & 1 == 1) {
-        let words = &words[page * PAGE_WORDS..(page + 1) * PAGE_WORDS];
-        to_bytes(words, &mut bytes);
-        place.crc[page] = crc32c::crc32c(&bytes);
-        pages.push(Page {
-            number: u64::from(place.slot) * CHUNK_PAGES as u64 + page as u64,
-            words,
-        });
-    }
-}
-
-fn write_base(path: &Path, pages: &[Page<'_>]) -> io::Result<()> {
-    let file = open_base(path)?;
+fn write_pages(path: &Path, pages: &[Page<'_>]) -> io::Result<()> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
     // Runs of neighbours go out in one call.
-    let mut run = Vec::with_capacity(1 << 20);
-    let mut start = 0;
+    let mut run = Vec::with_capacity(PIECE_BYTES);
+    let mut unsynced = 0;
     let mut bytes = [0; PAGE_BYTES];
-    for page in pages {
-        let next = start + (run.len() / PAGE_BYTES) as u64;
-        if run.len() >= 1 << 20 || (page.number != next && !run.is_empty()) {
-            file.write_all_at(&run, start * PAGE_BYTES as u64)?;
-            run.clear();
-        }
-        if run.is_empty() {
-            start = page.number;
-        }
+    for (at, page) in pages.iter().enumerate() {
         to_bytes(page.words, &mut bytes);
         run.extend_from_slice(&bytes);
+        let next = pages.get(at + 1).map(|next| next.number);
+        if next != Some(page.number + 1) || run.len() >= PIECE_BYTES {
+            let first = u64::from(page.number) + 1 - (run.len() / PAGE_BYTES) as u64;
+            file.write_all_at(&run, first * PAGE_BYTES as u64)?;
+            unsynced += run.len();
+            run.clear();
+        }
+        if unsynced >= PIECE_BYTES {
+            file.sync_data()?;
+            unsynced = 0;
+        }
     }
-    file.write_all_at(&run, start * PAGE_BYTES as u64)?;
     file.sync_all()?;
     sync_parent(path)
 }
@@ -390,31 +394,16 @@ fn lock(base: &Path) -> Result<File, MemFileError> {
     locked().map_err(|error| io_error(&path, error))
 }
 
-fn open_base(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(path)
-}
-
 fn to_bytes(words: &[u32], bytes: &mut [u8; PAGE_BYTES]) {
     for (bytes, word) in bytes.chunks_exact_mut(4).zip(words) {
         bytes.copy_from_slice(&word.to_le_bytes());
     }
 }
 
-/// Replaces a small file as a whole, durably.
-fn replace(path: &Path, bytes: &[u8]) -> Result<(), MemFileError> {
-    let write = || {
-        let new = path.with_extension("meta-new");
-        let mut file = File::create(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)?;
-        sync_parent(path)
-    };
-    write().map_err(|error| io_error(path, error))
+fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
 }
 
 fn sync_parent(path: &Path) -> io::Result<()> {

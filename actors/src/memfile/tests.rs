@@ -98,8 +98,8 @@ fn a_checkpoint_reads_back_with_position_and_blob() {
 }
 
 #[test]
-fn a_checkpoint_cut_short_at_any_step_opens_as_the_old_or_the_new_one() {
-    for step in [Step::Journal, Step::Base, Step::Meta, Step::Done] {
+fn a_checkpoint_cut_short_opens_as_the_old_one_and_as_the_new_one_when_its_meta_file_is_there() {
+    for (step, expected) in [(Step::Pages, 1), (Step::Meta, 2)] {
         let dir = tempfile::tempdir().unwrap();
         let mut file = fresh(dir.path());
         fill(&mut file, 0);
@@ -108,67 +108,126 @@ fn a_checkpoint_cut_short_at_any_step_opens_as_the_old_or_the_new_one() {
         let job = file.start_checkpoint(at(2), Vec::new()).unwrap();
         job.run_until(step);
         drop(file);
-        // The journal is complete from the first step on, so all of these are the new one, twice.
-        for _ in 0..2 {
-            let (read, offset, _) = ready(dir.path());
-            assert_eq!(offset, 2, "{step:?}");
-            holds(&read, 2);
-        }
+        let (mut read, offset, _) = ready(dir.path());
+        assert_eq!(offset, expected, "{step:?}");
+        holds(&read, expected as u32);
+        // And goes on from there.
+        fill(&mut read, 1);
+        fill(&mut read, 2);
+        read.checkpoint(at(3), Vec::new()).unwrap();
+        holds(&ready(dir.path()).0, 3);
     }
 }
 
 #[test]
-fn a_torn_journal_is_ignored_and_a_torn_base_is_repaired_by_it() {
+fn torn_pages_of_a_checkpoint_that_was_cut_short_are_nobodys() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = fresh(dir.path());
-    fill(&mut file, 0);
-    file.checkpoint(at(1), Vec::new()).unwrap();
-    fill(&mut file, 1);
+    // The third one writes where the first one's pages were.
+    for generation in 0..2 {
+        fill(&mut file, generation);
+        file.checkpoint(at(u64::from(generation)), Vec::new())
+            .unwrap();
+    }
+    let path = dir.path().join("memory.base");
+    let before = fs::read(&path).unwrap();
+    fill(&mut file, 2);
     file.start_checkpoint(at(2), Vec::new())
         .unwrap()
-        .run_until(Step::Journal);
-    let journal = fs::read(dir.path().join("memory.journal")).unwrap();
-    let base = fs::read(dir.path().join("memory.base")).unwrap();
-    let meta = fs::read(dir.path().join("memory.meta")).unwrap();
-    let restore = |journal: &[u8], base: &[u8]| {
-        fs::write(dir.path().join("memory.journal"), journal).unwrap();
-        fs::write(dir.path().join("memory.base"), base).unwrap();
-        fs::write(dir.path().join("memory.meta"), &meta).unwrap();
-    };
-    for cut in (0..journal.len()).step_by(journal.len() / 40 + 1) {
-        restore(&journal[..cut], &base);
+        .run_until(Step::Pages);
+    let after = fs::read(&path).unwrap();
+    assert_ne!(before, after[..before.len()], "places are used again");
+    for cut in (0..before.len()).step_by(before.len() / 40 + 1) {
+        let torn = [&after[..cut], &before[cut..]].concat();
+        fs::write(&path, torn).unwrap();
         let (read, offset, _) = ready(dir.path());
-        assert_eq!(offset, 1, "journal cut at {cut}");
-        holds(&read, 1);
-        let mut flipped = journal.clone();
-        flipped[cut] ^= 4;
-        restore(&flipped, &base);
-        assert_eq!(ready(dir.path()).1, 1, "journal flipped at {cut}");
-    }
-    for cut in (0..base.len()).step_by(base.len() / 40 + 1) {
-        let mut torn = base.clone();
-        torn[cut..].fill(0xEE);
-        // Pages outside the journal stay as they were: only those that the journal writes may be torn.
-        let mut file = restore_pages(&journal, &base, &torn);
-        file.truncate(base.len());
-        restore(&journal, &file);
-        let (read, offset, _) = ready(dir.path());
-        assert_eq!(offset, 2, "base torn at {cut}");
+        assert_eq!(offset, 1, "cut at {cut}");
         holds(&read, 2);
     }
 }
 
-/// `base` with those pages that the journal holds taken from `torn`.
-fn restore_pages(journal: &[u8], base: &[u8], torn: &[u8]) -> Vec<u8> {
-    let meta_len = u32::from_le_bytes(journal[8..12].try_into().unwrap()) as usize;
-    let mut mixed = base.to_vec();
-    for page in journal[20 + meta_len..journal.len() - 4].chunks_exact(8 + 4096) {
-        let start = u64::from_le_bytes(page[..8].try_into().unwrap()) as usize * 4096;
-        if let Some(to) = mixed.get_mut(start..start + 4096) {
-            to.copy_from_slice(&torn[start..start + 4096]);
+/// Once the meta file may have been replaced, nobody knows which one a power cut leaves: both must stay right.
+#[test]
+fn what_a_failed_checkpoint_wrote_is_not_written_over_if_it_may_count() {
+    for begun in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name);
+        let size = || fs::metadata(path("memory.base")).unwrap().len();
+        let mut file = fresh(dir.path());
+        fill(&mut file, 0);
+        file.checkpoint(at(1), Vec::new()).unwrap();
+        // The new meta file cannot be made, or cannot take the place of the old one.
+        let in_the_way = path(if begun {
+            "memory.meta"
+        } else {
+            "memory.meta-new"
+        });
+        let _ = fs::rename(path("memory.meta"), path("kept"));
+        fs::create_dir(&in_the_way).unwrap();
+        let mut sizes = Vec::new();
+        for generation in 1..4 {
+            fill(&mut file, generation);
+            assert!(file.checkpoint(at(2), Vec::new()).is_err());
+            sizes.push(size());
+        }
+        fs::remove_dir(&in_the_way).unwrap();
+        fs::rename(path("kept"), path("memory.meta")).unwrap();
+        match begun {
+            true => assert!(sizes.is_sorted_by(|one, next| one < next), "{sizes:?}"),
+            false => assert!(sizes.iter().all(|it| *it == sizes[0]), "{sizes:?}"),
+        }
+        holds(&ready(dir.path()).0, 1);
+        // Once one has come through, what failed before is free again.
+        file.checkpoint(at(3), Vec::new()).unwrap();
+        let all = size();
+        fill(&mut file, 4);
+        file.checkpoint(at(4), Vec::new()).unwrap();
+        holds(&ready(dir.path()).0, 5);
+        assert_eq!(size(), all);
+    }
+}
+
+#[test]
+fn a_meta_file_of_before_that_names_a_place_per_chunk_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut file = fresh(dir.path());
+    fill(&mut file, 0);
+    file.checkpoint(at(1), Vec::new()).unwrap();
+    // The first checkpoint lays chunk after chunk, as they were laid before. The first place is free.
+    let base = fs::read(dir.path().join("memory.base")).unwrap();
+    let base = [vec![0xEE; 65_536], base].concat();
+    fs::write(dir.path().join("memory.base"), &base).unwrap();
+    let chunks = (0..5).map(|chunk| (0u32, chunk)).chain([(1, 0)]);
+    let mut meta = b"trbmeta1".to_vec();
+    meta.extend(7u64.to_le_bytes());
+    meta.extend(1u16.to_le_bytes());
+    meta.extend(42u64.to_le_bytes());
+    // Three bytes of the owner's, seven places of which one is free.
+    for bytes in [&3u32.to_le_bytes()[..], b"own", &7u32.to_le_bytes()] {
+        meta.extend(bytes);
+    }
+    for number in [1u32, 0, 6] {
+        meta.extend(number.to_le_bytes());
+    }
+    for (slot, (section, chunk)) in (1u32..).zip(chunks) {
+        for number in [section, chunk, slot] {
+            meta.extend(number.to_le_bytes());
+        }
+        for page in base[slot as usize * 65_536..][..65_536].chunks(4_096) {
+            meta.extend(crc32c::crc32c(page).to_le_bytes());
         }
     }
-    mixed
+    let crc = crc32c::crc32c(&meta);
+    meta.extend(crc.to_le_bytes());
+    fs::write(dir.path().join("memory.meta"), meta).unwrap();
+    let (mut read, offset, blob) = ready(dir.path());
+    assert_eq!((offset, blob), (42, b"own".to_vec()));
+    holds(&read, 1);
+    fill(&mut read, 1);
+    read.checkpoint(at(43), Vec::new()).unwrap();
+    holds(&ready(dir.path()).0, 2);
+    let after = fs::read(dir.path().join("memory.base")).unwrap();
+    assert_ne!(after[..65_536], base[..65_536], "what was free is used");
 }
 
 #[test]
@@ -237,16 +296,19 @@ fn a_failed_checkpoint_is_written_by_the_next_one() {
 }
 
 #[test]
-fn a_cleared_section_gives_its_place_to_others() {
+fn the_base_file_is_at_most_twice_as_large_as_the_memory() {
     let dir = tempfile::tempdir().unwrap();
     let mut file = fresh(dir.path());
     fill(&mut file, 0);
     file.checkpoint(at(1), Vec::new()).unwrap();
-    let size = fs::metadata(dir.path().join("memory.base")).unwrap().len();
+    let size = || fs::metadata(dir.path().join("memory.base")).unwrap().len();
+    let all = size();
+    assert_eq!(all, file.bytes());
     for round in 2..6 {
         file.clear(0);
         fill(&mut file, 0);
         file.checkpoint(at(round), Vec::new()).unwrap();
+        assert!(size() <= 2 * all);
     }
     holds(&ready(dir.path()).0, 1);
     file.clear(0);
@@ -254,10 +316,6 @@ fn a_cleared_section_gives_its_place_to_others() {
     let (read, ..) = ready(dir.path());
     assert_eq!(CELLS.get(&read, 0), [0, 0]);
     assert_eq!(OTHER.get(&read, 7), [0; 4]);
-    assert_eq!(
-        fs::metadata(dir.path().join("memory.base")).unwrap().len(),
-        size
-    );
 }
 
 /// A machine that takes the place of another one opens the files while that one's checkpoint is still to be written.

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::super::CHUNK_PAGES;
-use super::{META_MAGIC, PageTable, Place};
+use super::{PageTable, Place};
 use crate::model::{Offset, PartitionId, Position};
+
+const MAGIC: &[u8; 8] = b"trbmeta2";
+/// Of meta files that named a place per chunk. They are read, not written.
+const MAGIC_CHUNKS: &[u8; 8] = b"trbmeta1";
 
 /// What a checkpoint is of, and where its pages lie.
 pub struct Meta {
@@ -15,21 +19,17 @@ pub struct Meta {
 
 impl Meta {
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64 + self.blob.len() + self.table.chunks.len() * 76);
-        out.extend_from_slice(META_MAGIC);
-        out.extend_from_slice(&self.table.generation.to_le_bytes());
+        let places = self.table.chunks.len() * (8 + CHUNK_PAGES * 8);
+        let mut out = Vec::with_capacity(64 + self.blob.len() + places);
+        out.extend_from_slice(MAGIC);
         out.extend_from_slice(&self.position.partition.0.to_le_bytes());
         out.extend_from_slice(&self.position.offset.0.to_le_bytes());
         out.extend_from_slice(&(self.blob.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.blob);
-        out.extend_from_slice(&self.table.slots.to_le_bytes());
-        out.extend_from_slice(&(self.table.free.len() as u32).to_le_bytes());
-        for slot in &self.table.free {
-            out.extend_from_slice(&slot.to_le_bytes());
-        }
         out.extend_from_slice(&(self.table.chunks.len() as u32).to_le_bytes());
-        for ((section, chunk), place) in &self.table.chunks {
-            for number in [*section, *chunk, place.slot].iter().chain(&place.crc) {
+        for ((section, chunk), places) in &self.table.chunks {
+            let places = places.iter().flat_map(|place| [place.number, place.crc]);
+            for number in [*section, *chunk].into_iter().chain(places) {
                 out.extend_from_slice(&number.to_le_bytes());
             }
         }
@@ -49,38 +49,50 @@ impl Meta {
     }
 
     fn fields(from: &mut Cursor<'_>) -> Option<Meta> {
-        if from.take(8)? != META_MAGIC {
-            return None;
+        let by_chunk = match from.array()? {
+            magic if magic == *MAGIC => false,
+            magic if magic == *MAGIC_CHUNKS => true,
+            _ => return None,
+        };
+        if by_chunk {
+            // A generation.
+            from.take(8)?;
         }
-        let generation = u64::from_le_bytes(from.array()?);
         let position = Position {
             partition: PartitionId(u16::from_le_bytes(from.array()?)),
             offset: Offset(u64::from_le_bytes(from.array()?)),
         };
         let len = from.number()? as usize;
         let blob = from.take(len)?.to_vec();
-        let slots = from.number()?;
-        let free = (0..from.number()?)
-            .map(|_| from.number())
-            .collect::<Option<_>>()?;
+        if by_chunk {
+            // How many places there are, and which are free.
+            from.number()?;
+            let free = from.number()? as usize;
+            from.take(free.checked_mul(4)?)?;
+        }
         let mut chunks = BTreeMap::new();
         for _ in 0..from.number()? {
             let at = (from.number()?, from.number()?);
-            let slot = from.number()?;
-            let mut crc = [0; CHUNK_PAGES];
-            for page in &mut crc {
-                *page = from.number()?;
+            let mut places = [Place::default(); CHUNK_PAGES];
+            let first = match by_chunk {
+                true => from.number()?.checked_mul(CHUNK_PAGES as u32)?,
+                false => 0,
+            };
+            for (page, place) in (0..).zip(&mut places) {
+                place.number = match by_chunk {
+                    true => first + page,
+                    false => from.number()?,
+                };
+                place.crc = from.number()?;
             }
-            chunks.insert(at, Place { slot, crc });
+            chunks.insert(at, places);
         }
         Some(Meta {
             position,
             blob,
             table: PageTable {
-                generation,
-                slots,
-                free,
                 chunks,
+                ..PageTable::default()
             },
         })
     }
