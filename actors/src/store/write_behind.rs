@@ -4,8 +4,8 @@
 //! (it sleeps in its writer) is felt here only: the queue fills, [`WriteBehind::push`] waits, admission sees the lag.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -213,13 +213,44 @@ impl Drop for WriteBehind {
     }
 }
 
+/// Written bytes that are brought to the disk ahead of a checkpoint, as soon as there are so many.
+const FLUSH_AHEAD_BYTES: usize = 4 << 20;
+
+/// Writes, with a thread beside it that brings to the disk what is written.
 fn run(shared: &Shared) {
+    let (wanted, want) = mpsc::sync_channel(1);
+    std::thread::scope(|scope| {
+        let flusher = std::thread::Builder::new().name("row-flush".into());
+        let flush = move || {
+            while want.recv().is_ok() {
+                if let Err(error) = shared.store.flush_ahead() {
+                    // The checkpoint, which is the one that counts, will say what it means.
+                    tracing::warn!(%error, "rows are not flushed ahead any more");
+                    break;
+                }
+            }
+        };
+        if let Err(error) = flusher.spawn_scoped(scope, flush) {
+            tracing::warn!(%error, "rows are not flushed ahead");
+        }
+        write_all(shared, &wanted);
+        drop(wanted);
+    });
+}
+
+fn write_all(shared: &Shared, flush: &mpsc::SyncSender<()>) {
+    let mut unflushed = 0;
     let mut since_checkpoint = 0;
     let mut last_checkpoint = Instant::now();
     loop {
         let (frames, bytes, closing, wanted) = take(shared, last_checkpoint);
         let result = write(shared, &frames).and_then(|()| {
             since_checkpoint += bytes;
+            unflushed += bytes;
+            // While one waits already, it takes this along with what comes next.
+            if unflushed >= FLUSH_AHEAD_BYTES && flush.try_send(()).is_ok() {
+                unflushed = 0;
+            }
             let due = since_checkpoint >= shared.config.checkpoint_bytes
                 || last_checkpoint.elapsed() >= shared.config.checkpoint_every
                 || wanted

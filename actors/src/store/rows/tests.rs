@@ -321,6 +321,17 @@ fn filled(path: &Path) -> Vec<State> {
     states
 }
 
+/// A version of fjall that calls its journal otherwise would be slower, and nothing else would say so.
+#[test]
+fn the_journal_is_there_to_be_flushed_ahead() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("rows");
+    let (store, _) = RowStore::open(&path, &small()).unwrap();
+    let frame = committed(0, 1, vec![put(0x20, b"key", b"value")]);
+    store.apply(&[frame]).unwrap();
+    assert!(store.flush_ahead().unwrap() > 0);
+}
+
 #[test]
 fn a_damaged_journal_is_found_or_leaves_an_earlier_whole_state() {
     let folder = tempfile::tempdir().unwrap();
