@@ -21,6 +21,7 @@ mod coerce;
 pub mod concluded;
 mod digest;
 mod erase;
+mod form;
 mod handover;
 mod left_out;
 mod machine;

@@ -5,8 +5,7 @@ use actors::machine::RowsError;
 use actors::model::{BrandId, EventKind, SourceId, Time};
 use serde::{Deserialize, Serialize};
 
-/// Version of the stored form.
-const VERSION: u8 = 1;
+use super::form;
 
 /// Events of one sort from one source and brand.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,18 +44,12 @@ impl Activity {
     ///
     /// Errors: damage, or a form of a later version.
     pub fn decode(row: &[u8]) -> Result<Activity, RowsError> {
-        match row.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-            _ => None,
-        }
-        .ok_or_else(|| RowsError("an activity row is damaged or of a later version".into()))
+        form::decode(row, "an activity row")
     }
 
     /// The row: nothing personal.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(64);
-        out.push(VERSION);
-        postcard::to_extend(self, out).expect("our own types always serialise")
+        form::encode(self, 64)
     }
 
     /// Whether nothing was seen: then there is no row.

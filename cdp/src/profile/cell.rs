@@ -10,14 +10,12 @@ use bytes::Bytes;
 
 use super::activity::Activity;
 use super::attribute::{self, Attribute, Facts, Told};
+use super::form;
 use super::value::Value;
 use crate::definition::{AttributeSchema, Survivorship};
 
 /// Under this name, which no attribute has, a cell keeps when everything was deleted.
 const DELETED: &str = "";
-
-/// Version of the stored form.
-const VERSION: u8 = 1;
 
 /// What a fragment knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -42,13 +40,7 @@ impl Default for Attributes {
 impl Cell {
     /// Reads a row. The one place that knows older versions.
     pub fn decode(row: &Bytes) -> Result<Cell, RowsError> {
-        let damaged = || RowsError("a cell row is damaged or of a later version".into());
-        let (&version, body) = row.split_first().ok_or_else(damaged)?;
-        if version != VERSION {
-            return Err(damaged());
-        }
-        let (activity, rest) =
-            postcard::take_from_bytes::<Activity>(body).map_err(|_| damaged())?;
+        let (activity, rest) = form::take(row, "a cell row")?;
         Ok(Cell {
             activity,
             attributes: Attributes::Packed(row.slice(row.len() - rest.len()..)),
@@ -64,9 +56,7 @@ impl Cell {
 
     /// The row without its attributes: nothing personal.
     pub(crate) fn encode_open(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(256);
-        out.push(VERSION);
-        postcard::to_extend(&self.activity, out).expect("our own types always serialise")
+        form::encode(&self.activity, 256)
     }
 
     /// Appends the packed attributes.

@@ -9,14 +9,12 @@ use actors::model::{BrandId, IdentNo, MemberNo, Position, SegmentId, TagId, Time
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::form;
 use super::machine::{MemberMachine, unreadable};
 use super::row::{self, Flags, SegmentNote, Suffix, TagNote, TimelineRow, What};
 use super::value::Value;
 use crate::routed::{self, MembershipPart, TaggedPart};
 use crate::webhook::Occurrence;
-
-/// Version of the stored forms.
-const VERSION: u8 = 1;
 
 /// A member is in a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,16 +79,12 @@ fn each<T: DeserializeOwned>(
 
 /// Reads a row of [`row::MEMBERSHIPS`] or [`row::TAGS`].
 pub fn decode<T: DeserializeOwned>(row: &[u8]) -> Result<T, RowsError> {
-    match row.split_first() {
-        Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-        _ => None,
-    }
-    .ok_or_else(|| RowsError("a row of tags or segments is damaged or of a later version".into()))
+    form::decode(row, "a row of tags or segments")
 }
 
 /// A row as stored.
 pub(super) fn encode<T: Serialize>(row: &T) -> Vec<u8> {
-    postcard::to_extend(row, vec![VERSION]).expect("our own types always serialise")
+    form::encode(row, 32)
 }
 
 /// Where a change stands in a timeline.

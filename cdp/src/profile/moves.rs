@@ -10,11 +10,8 @@ use actors::machine::{Rows, RowsError};
 use actors::model::{IdentNo, MemberNo};
 use serde::{Deserialize, Serialize};
 
-use super::row;
+use super::{form, row};
 use crate::routed::Moved;
-
-/// Version of the stored form.
-const VERSION: u8 = 1;
 
 /// One step of a queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,16 +95,12 @@ impl Queue {
 
     /// Reads a row.
     pub fn decode(row: &[u8]) -> Result<Queue, RowsError> {
-        match row.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-            _ => None,
-        }
-        .ok_or_else(|| RowsError("a row of moves is damaged or of a later version".into()))
+        form::decode(row, "a row of moves")
     }
 
     /// The row.
     pub fn encode(&self) -> Vec<u8> {
-        postcard::to_extend(self, vec![VERSION]).expect("our own types always serialise")
+        form::encode(self, 64)
     }
 }
 

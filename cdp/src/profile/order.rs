@@ -12,8 +12,10 @@ use actors::model::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Version of the stored form.
-const VERSION: u8 = 1;
+use super::form;
+
+/// How errors name it.
+const WHAT: &str = "an order row";
 
 /// Which of two tellings wins: the later event, then the later position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -238,20 +240,15 @@ impl Order {
 
     /// The row.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(96 + 80 * self.lines.len());
-        out.push(VERSION);
-        let out = postcard::to_extend(&self.head, out).expect("our own types always serialise");
-        postcard::to_extend(&self.lines, out).expect("our own types always serialise")
+        let head = form::encode(&self.head, 96 + 80 * self.lines.len());
+        form::append(&self.lines, head)
     }
 }
 
 fn split(row: &[u8]) -> Result<(OrderHead, &[u8]), RowsError> {
-    match row.split_first() {
-        Some((&VERSION, body)) => postcard::take_from_bytes(body).map_err(|_| damaged()),
-        _ => Err(damaged()),
-    }
+    form::take(row, WHAT)
 }
 
 fn damaged() -> RowsError {
-    RowsError("an order row is damaged or of a later version".into())
+    form::damaged(WHAT)
 }

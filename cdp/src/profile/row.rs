@@ -25,6 +25,7 @@ use actors::model::{
 use serde::{Deserialize, Serialize};
 
 use super::attribute::Operation;
+use super::form;
 use super::value::Value;
 use crate::definition::DefinitionKind;
 use crate::routed::NoteKind;
@@ -50,9 +51,6 @@ pub const ACTIVITY: Space = Space(0xC0);
 
 /// Bytes in front of every key: shard, member, fragment.
 pub const FRONT: usize = 10;
-
-/// Version of a timeline row's stored form.
-const VERSION: u8 = 1;
 
 /// Numbers of identity notes among the rows of one raw position begin here; below are the event itself and its parts.
 const NOTES_FROM: u32 = 1 << 31;
@@ -326,18 +324,12 @@ impl TimelineRow {
 
     /// The row.
     pub fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(48);
-        out.push(VERSION);
-        postcard::to_extend(self, out).expect("our own types always serialise")
+        form::encode(self, 48)
     }
 
     /// Reads a row. The one place that knows older versions.
     pub fn decode(row: &[u8]) -> Result<TimelineRow, RowsError> {
-        match row.split_first() {
-            Some((&VERSION, body)) => postcard::from_bytes(body).ok(),
-            _ => None,
-        }
-        .ok_or_else(|| RowsError("a timeline row is damaged or of a later version".into()))
+        form::decode(row, "a timeline row")
     }
 }
 
