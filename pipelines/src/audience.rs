@@ -24,7 +24,7 @@ mod view;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -124,7 +124,8 @@ struct Inner {
     settled: AtomicBool,
     /// Rounds begun.
     rounds: AtomicU64,
-    shards_loaded: AtomicU16,
+    /// Members that are read, and all of them.
+    loaded: Mutex<(u32, u32)>,
     /// Records of changes that wait to be appended.
     waiting: AtomicU64,
     /// Entries of lists that wait for somebody.
@@ -229,7 +230,7 @@ impl Audience {
             look: AtomicBool::new(false),
             settled: AtomicBool::new(false),
             rounds: AtomicU64::new(0),
-            shards_loaded: AtomicU16::new(0),
+            loaded: Mutex::default(),
             waiting: AtomicU64::new(0),
             entries_waiting: AtomicU64::new(0),
             building: Mutex::default(),
@@ -542,9 +543,8 @@ impl Audience {
     }
 
     fn loading(&self) -> AudienceError {
-        AudienceError::Loading {
-            shards: self.inner.shards_loaded.load(Ordering::Relaxed),
-        }
+        let (read, all) = *self.inner.loaded.lock();
+        AudienceError::Loading { read, all }
     }
 
     fn not_computed(&self, segment: SegmentId) -> AudienceError {

@@ -19,7 +19,8 @@ pub use timeline::{
 };
 
 pub use whole::{
-    Attributes, attributes_as_told, members_of_shard, whole_attributes, whole_attributes_of_shard,
+    Attributes, attributes_as_told, members_among, scan_among, whole_attributes,
+    whole_attributes_among,
 };
 
 use actors::machine::{Rows, RowsError, Space};

@@ -15,10 +15,12 @@ use crate::platform::PlatformError;
 #[derive(Debug, thiserror::Error)]
 pub enum AudienceError {
     /// It is being made from rows and history.
-    #[error("the audience is being loaded: {shards} of 256 shards are read")]
+    #[error("the audience is being loaded: {read} of {all} member numbers are read")]
     Loading {
-        /// Shards of which attributes are read.
-        shards: u16,
+        /// Numbers whose attributes are read.
+        read: u32,
+        /// All of them; 0 while that is not known.
+        all: u32,
     },
     /// What the rule asks about the past is being read from history.
     #[error("the history that this rule asks about is being read: {events} events so far")]

@@ -169,7 +169,11 @@ impl Keeper {
             &owners,
             &inner.engine,
             inner.threads,
-            &|shards| inner.shards_loaded.store(shards, Ordering::Relaxed),
+            &|read, all| {
+                let mut loaded = inner.loaded.lock();
+                // Threads tell in no order; 0 is the beginning.
+                *loaded = (if read == 0 { 0 } else { loaded.0.max(read) }, all);
+            },
         )?;
         {
             let mut engine = inner.engine.lock();

@@ -1,24 +1,32 @@
 //! Rows as the engine takes them: one member, or all of them side by side.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use actors::machine::{Rows, RowsError};
-use actors::model::{
-    BrandId, BrandSet, FieldClass, IdentNo, MemberNo, SHARDS, Scope, SegmentId, ShardId, TagId,
-};
-use actors::store::Snapshot;
+use actors::model::{BrandId, BrandSet, FieldClass, IdentNo, MemberNo, Scope, SegmentId, TagId};
+use actors::store::{Direction, Snapshot};
 use cdp::audience::{Change, Differences, Engine};
 use cdp::definition::AttributeSchema;
 use cdp::identity::row::{self, MemberRow, MemberState};
 use cdp::profile::concluded::{self, TagValue, tags};
 use cdp::profile::row as member_row;
 use cdp::profile::view::{
-    Attributes, member_facts, members_of_shard, whole_attributes, whole_attributes_of_shard,
+    Attributes, member_facts, members_among, scan_among, whole_attributes, whole_attributes_among,
 };
 use parking_lot::Mutex;
 
 /// Members that are given to the engine at once: a question waits for as many at most.
 const CHUNK_MEMBERS: usize = 1_024;
+
+/// Members that a thread reads together, at most: those of one block of the engine's columns, which are filled fastest one
+/// block after the other and upwards in each, while rows lie by shard. With thirty attributes each they take about a hundred
+/// megabytes meanwhile.
+const BLOCK_MEMBERS: u32 = 1 << 16;
+
+/// And at least, so that there is work for all threads.
+const BLOCK_MEMBERS_MIN: u32 = 1 << 10;
 
 /// Codes of tags by number.
 pub type TagCodes = BTreeMap<TagId, Box<str>>;
@@ -132,7 +140,7 @@ impl Read {
             test: self.test,
             fragments: &self.fragments,
         });
-        apply_attributes(engine, self.member, &self.attributes);
+        apply_attributes(engine, self.member, self.attributes.clone());
         for seen in &self.seen {
             seen.apply(engine, self.member, false);
         }
@@ -147,19 +155,19 @@ impl Read {
     }
 }
 
-fn apply_attributes(engine: &mut Engine, member: MemberNo, attributes: &Attributes) {
-    let values: Vec<_> = attributes
-        .iter()
-        .map(|(name, value)| (&**name, value.clone()))
-        .collect();
+fn apply_attributes(engine: &mut Engine, member: MemberNo, attributes: Attributes) {
+    let (names, values): (Vec<_>, Vec<_>) = attributes.into_iter().unzip();
+    let names = names.iter().map(|name| &**name);
+    let values: Vec<_> = names.zip(values).collect();
     engine.apply(Change::Attributes {
         member,
         values: &values,
     });
 }
 
-/// Gives all members of a snapshot to the engine; `threads` read attributes side by side. `tell` hears how many shards
-/// are read. The engine is held for a chunk of members at a time. If it knows attributes already, members may have lost them.
+/// Gives all members of a snapshot to the engine; `threads` read attributes side by side. `tell` hears how many numbers of
+/// members are read, and how many there are. The engine is held for a chunk of members at a time. If it knows attributes
+/// already, members may have lost them.
 pub fn load_all(
     rows: &Snapshot,
     schema: &AttributeSchema,
@@ -167,30 +175,28 @@ pub fn load_all(
     views: &Views,
     engine: &Mutex<Engine>,
     threads: usize,
-    tell: &(dyn Fn(u16) + Sync),
+    tell: &(dyn Fn(u32, u32) + Sync),
 ) -> Result<(), RowsError> {
+    let blocks = Blocks::new(numbers_end(rows)?, threads);
+    tell(0, blocks.end);
     load_people(rows, engine)?;
     let again = !engine.lock().attribute_names().is_empty();
-    let next = Mutex::new(0u16);
+    let (next, read) = (AtomicU32::new(0), AtomicU32::new(0));
     let failed: Mutex<Option<RowsError>> = Mutex::new(None);
     let work = || {
         let rows = rows.clone();
         loop {
-            let shard = {
-                let mut next = next.lock();
-                let shard = *next;
-                *next += 1;
-                shard
-            };
-            if shard >= SHARDS || failed.lock().is_some() {
+            let block = next.fetch_add(1, Ordering::Relaxed);
+            let Some(members) = blocks.get(block).filter(|_| failed.lock().is_none()) else {
                 return;
-            }
-            let done = load_shard(&rows, ShardId(shard), schema, codes, views, engine, again);
+            };
+            let done = load_block(&rows, &members, schema, codes, views, engine, again);
             if let Err(error) = done {
                 *failed.lock() = Some(error);
                 return;
             }
-            tell(shard + 1);
+            let more = members.end - members.start;
+            tell(read.fetch_add(more, Ordering::Relaxed) + more, blocks.end);
         }
     };
     std::thread::scope(|scope| {
@@ -200,6 +206,29 @@ pub fn load_all(
         work();
     });
     failed.into_inner().map_or(Ok(()), Err)
+}
+
+/// Numbers of members below `end`, in parts that several threads read.
+struct Blocks {
+    end: u32,
+    size: u32,
+}
+
+impl Blocks {
+    fn new(end: u32, threads: usize) -> Blocks {
+        // A power of two, so that none lies across two blocks of columns.
+        let share = end / (4 * threads.max(1) as u32);
+        let size = share
+            .clamp(BLOCK_MEMBERS_MIN, BLOCK_MEMBERS)
+            .next_power_of_two();
+        Blocks { end, size }
+    }
+
+    /// The numbers of a block, if there are any.
+    fn get(&self, block: u32) -> Option<Range<u32>> {
+        let start = block.checked_mul(self.size)?;
+        (start < self.end).then(|| start..self.end.min(start.saturating_add(self.size)))
+    }
 }
 
 /// Who is who, and whose fragments are whose.
@@ -255,94 +284,76 @@ pub fn load_tags(
     codes: &TagCodes,
     engine: &Mutex<Engine>,
 ) -> Result<(), RowsError> {
-    load_tags_of(rows, &[], codes, engine)
+    load_tags_among(rows, &(0..u32::MAX), codes, engine)
 }
 
-fn load_tags_of(
+fn load_tags_among(
     rows: &Snapshot,
-    prefix: &[u8],
+    members: &Range<u32>,
     codes: &TagCodes,
     engine: &Mutex<Engine>,
 ) -> Result<(), RowsError> {
-    let mut failed = None;
-    rows.scan(member_row::TAGS, prefix, &mut |key, value| {
-        let held = concluded::decode::<TagValue>(value);
-        match (member_row::whose(key), held) {
-            (Some((member, IdentNo(tag))), Ok(held)) => {
-                if let Some(code) = codes.get(&TagId(tag)) {
-                    engine.lock().apply(Change::Tag {
-                        member,
-                        code,
-                        value: Some(held.value),
-                    });
-                }
+    scan_among(
+        rows,
+        member_row::TAGS,
+        members,
+        &mut |member, key, value| {
+            let held = concluded::decode::<TagValue>(value)?;
+            let tag = member_row::whose(key).map(|(_, IdentNo(tag))| TagId(tag));
+            if let Some(code) = tag.and_then(|tag| codes.get(&tag)) {
+                engine.lock().apply(Change::Tag {
+                    member,
+                    code,
+                    value: Some(held.value),
+                });
             }
-            (_, Err(error)) => failed = Some(error),
-            (None, _) => {}
-        }
-        failed.is_none()
-    })?;
-    failed.map_or(Ok(()), Err)
+            Ok(true)
+        },
+    )
 }
 
-/// Reads the members of a shard and gives them to the engine, which is held for a chunk of them at a time: all that have
-/// facts (`all`), or those that were told something. `read` answers what is wanted of a member beside its attributes.
-fn shard_in_chunks<T>(
+/// Reads the members with these numbers and gives them to the engine by number, which is held for a chunk of them at a time: all
+/// that have facts (`all`), or those that were told something. `read` answers what is wanted of a member beside its attributes.
+fn give_among<T>(
     rows: &Snapshot,
     schema: &AttributeSchema,
-    shard: ShardId,
+    members: &Range<u32>,
     all: bool,
     engine: &Mutex<Engine>,
     read: &dyn Fn(MemberNo, &Attributes) -> Result<T, RowsError>,
-    give: &dyn Fn(&mut Engine, MemberNo, &Attributes, T),
+    give: &dyn Fn(&mut Engine, MemberNo, Attributes, T),
 ) -> Result<(), RowsError> {
-    let mut chunk: Vec<(MemberNo, Attributes, T)> = Vec::with_capacity(CHUNK_MEMBERS);
-    let give_all = |chunk: &mut Vec<(MemberNo, Attributes, T)>| {
-        let mut engine = engine.lock();
-        for (member, attributes, more) in chunk.drain(..) {
-            give(&mut engine, member, &attributes, more);
-        }
-    };
-    let mut told: Vec<MemberNo> = Vec::new();
-    let mut failed = None;
-    whole_attributes_of_shard(rows, shard, schema, &mut |member, attributes| {
-        told.push(member);
-        match read(member, &attributes) {
-            Ok(more) => chunk.push((member, attributes, more)),
-            Err(error) => failed = Some(error),
-        }
-        if chunk.len() == CHUNK_MEMBERS {
-            give_all(&mut chunk);
-        }
-        failed.is_none()
+    let mut found: Vec<(MemberNo, Attributes)> = Vec::new();
+    whole_attributes_among(rows, members, schema, &mut |member, attributes| {
+        found.push((member, attributes));
+        true
     })?;
-    if let Some(error) = failed {
-        return Err(error);
+    found.sort_unstable_by_key(|(member, _)| *member);
+    if all {
+        let mut silent = members_among(rows, members)?;
+        silent.retain(|it| found.binary_search_by_key(it, |(told, _)| *told).is_err());
+        found.extend(silent.into_iter().map(|member| (member, Attributes::new())));
+        found.sort_unstable_by_key(|(member, _)| *member);
     }
-    give_all(&mut chunk);
-    let everybody = match all {
-        true => members_of_shard(rows, shard)?,
-        false => Vec::new(),
-    };
-    // By number, as shards are read.
-    let silent = everybody
-        .into_iter()
-        .filter(|member| told.binary_search(member).is_err());
-    for member in silent {
-        let nothing = Attributes::new();
-        let more = read(member, &nothing)?;
-        chunk.push((member, nothing, more));
-        if chunk.len() == CHUNK_MEMBERS {
-            give_all(&mut chunk);
+    let mut found = found.into_iter().peekable();
+    while found.peek().is_some() {
+        let chunk = found.by_ref().take(CHUNK_MEMBERS);
+        let chunk = chunk.map(|(member, attributes)| {
+            let more = read(member, &attributes)?;
+            Ok((member, attributes, more))
+        });
+        let chunk = chunk.collect::<Result<Vec<_>, RowsError>>()?;
+        let mut engine = engine.lock();
+        for (member, attributes, more) in chunk {
+            give(&mut engine, member, attributes, more);
         }
     }
-    give_all(&mut chunk);
     Ok(())
 }
 
-fn load_shard(
+fn load_block(
     rows: &Snapshot,
-    shard: ShardId,
+    members: &Range<u32>,
     schema: &AttributeSchema,
     codes: &TagCodes,
     views: &Views,
@@ -354,15 +365,18 @@ fn load_shard(
         seen.map(|brands| Seen::of(rows, schema, brands, member, attributes))
             .collect()
     };
-    let give = |engine: &mut Engine, member, attributes: &Attributes, seen: Vec<Seen>| {
+    let give = |engine: &mut Engine, member, attributes, seen: Vec<Seen>| {
         apply_attributes(engine, member, attributes);
         seen.iter()
             .for_each(|seen| seen.apply(engine, member, false));
     };
     // Who was told nothing, or whose attributes are gone, has no row to read them from.
     let all = again || !views.is_empty();
-    shard_in_chunks(rows, schema, shard, all, engine, &read, &give)?;
-    load_tags_of(rows, &shard.0.to_be_bytes(), codes, engine)
+    give_among(rows, schema, members, all, engine, &read, &give)?;
+    match codes.is_empty() {
+        true => Ok(()),
+        false => load_tags_among(rows, members, codes, engine),
+    }
 }
 
 /// Who has which tag by the rows of members, of tags that are not among `known`.
@@ -382,7 +396,7 @@ pub fn held_strange_tags(
     Ok(held)
 }
 
-/// Tells a view that was begun of everybody, a shard at a time, as long as `on` says so. Answers whether it came to the end.
+/// Tells a view that was begun of everybody, a block at a time, as long as `on` says so. Answers whether it came to the end.
 pub fn load_view(
     rows: &Snapshot,
     schema: &AttributeSchema,
@@ -390,18 +404,27 @@ pub fn load_view(
     engine: &Mutex<Engine>,
     on: &dyn Fn() -> bool,
 ) -> Result<bool, RowsError> {
-    for shard in 0..SHARDS {
+    let read = |member, attributes: &Attributes| Seen::of(rows, schema, brands, member, attributes);
+    let give = |engine: &mut Engine, member, _, seen: Seen| seen.apply(engine, member, true);
+    let blocks = Blocks::new(numbers_end(rows)?, 1);
+    for members in (0..).map_while(|block| blocks.get(block)) {
         if !on() {
             return Ok(false);
         }
-        let read =
-            |member, attributes: &Attributes| Seen::of(rows, schema, brands, member, attributes);
-        let give = |engine: &mut Engine, member, _: &Attributes, seen: Seen| {
-            seen.apply(engine, member, true);
-        };
-        shard_in_chunks(rows, schema, ShardId(shard), true, engine, &read, &give)?;
+        give_among(rows, schema, &members, true, engine, &read, &give)?;
     }
     Ok(true)
+}
+
+/// The number behind the last one that a member has.
+fn numbers_end(rows: &Snapshot) -> Result<u32, RowsError> {
+    let mut end = 0;
+    rows.scan_from(row::MEMBER, &[], None, Direction::Down, &mut |key, _| {
+        let number = <[u8; 4]>::try_from(key).ok().map(u32::from_be_bytes);
+        end = number.map_or(0, |number| number.saturating_add(1));
+        number.is_none()
+    })?;
+    Ok(end)
 }
 
 /// Who is in which segment by the rows of members.
@@ -414,4 +437,28 @@ pub fn held_memberships(rows: &dyn Rows) -> Result<BTreeMap<SegmentId, Vec<Membe
         true
     })?;
     Ok(held)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_is_in_one_block() {
+        for end in [0, 1, 1_023, 1_024, 65_536, 65_537, 1_000_003, u32::MAX] {
+            for threads in [1, 2, 8] {
+                let blocks = Blocks::new(end, threads);
+                let mut next = 0;
+                for members in (0..).map_while(|block| blocks.get(block)) {
+                    assert_eq!(members.start, next);
+                    assert!(members.end > next);
+                    // None lies across two blocks of columns.
+                    assert_eq!(members.start >> 16, (members.end - 1) >> 16);
+                    next = members.end;
+                }
+                assert_eq!(next, end);
+            }
+        }
+        assert!(Blocks::new(100_000, 2).get(3).is_some(), "work for both");
+    }
 }

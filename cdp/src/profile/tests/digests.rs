@@ -4,7 +4,7 @@ use actors::model::{Identifier, MemberNo, OrderStatus, Scope};
 
 use super::harness::{Made, World, change};
 use crate::definition::AttributeSchema;
-use crate::profile::view::{member_view, members_of_shard};
+use crate::profile::view::{member_view, members_among};
 use crate::profile::{Limits, digest, row};
 
 fn told(events: &[Made]) -> World {
@@ -79,10 +79,11 @@ fn rows_of_before_activity_had_its_own_say_the_same() {
         assert_eq!(of(&aged), of(&fresh));
         for member in 1..=3 {
             assert_eq!(view(&aged, member), view(&fresh, member), "{member}");
-            let shard = MemberNo(member).shard();
-            let everybody = members_of_shard(&aged.rows, shard).unwrap();
-            assert!(everybody.contains(&MemberNo(member)));
-            assert_eq!(everybody, members_of_shard(&fresh.rows, shard).unwrap());
+        }
+        for world in [&aged, &fresh] {
+            let among = |numbers| members_among(&world.rows, &numbers).unwrap();
+            assert_eq!(among(0..9), [1, 2, 3].map(MemberNo));
+            assert_eq!(among(2..3), [MemberNo(2)]);
         }
     }
 }

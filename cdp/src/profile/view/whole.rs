@@ -2,8 +2,10 @@
 //!
 //! One reader for one member and one for all of them, by the same rules as [`super::member_view`] has for the widest scope.
 
-use actors::machine::{Rows, RowsError};
-use actors::model::{IdentNo, MemberNo, Position, Scope, ShardId, Time};
+use std::ops::Range;
+
+use actors::machine::{Rows, RowsError, Space};
+use actors::model::{IdentNo, MemberNo, Position, SHARDS, Scope, Time};
 use bytes::Bytes;
 
 use super::member::fragments;
@@ -32,24 +34,20 @@ pub fn whole_attributes(
     resolve(rows, member, whole, schema)
 }
 
-/// Attributes of all members of a shard that were told something, one after the other, until `each` answers `false`. Shards are
-/// apart from each other, so they can be read side by side.
-pub fn whole_attributes_of_shard(
+/// Attributes of the members with these numbers that were told something, until `each` answers `false`: shard by shard, and
+/// by number within each.
+pub fn whole_attributes_among(
     rows: &dyn Rows,
-    shard: ShardId,
+    members: &Range<u32>,
     schema: &AttributeSchema,
     each: &mut dyn FnMut(MemberNo, Attributes) -> bool,
 ) -> Result<(), RowsError> {
-    let prefix = shard.0.to_be_bytes();
     let mut open: Option<(MemberNo, Cell)> = None;
     let mut more = true;
     let mut give = |member, cell| -> Result<bool, RowsError> {
         Ok(each(member, resolve(rows, member, cell, schema)?))
     };
-    scan_from(rows, row::CELLS, &prefix, &prefix, &mut |key, value| {
-        let Some((member, _)) = row::whose(key) else {
-            return Ok(true);
-        };
+    scan_among(rows, row::CELLS, members, &mut |member, _, value| {
         let cell = Cell::decode(&Bytes::copy_from_slice(value))?;
         match &mut open {
             Some((of, whole)) if *of == member => whole.merge(cell)?,
@@ -67,21 +65,51 @@ pub fn whole_attributes_of_shard(
     Ok(())
 }
 
-/// Members of a shard that have facts, whether they were told something or only seen, once each and by number.
-pub fn members_of_shard(rows: &dyn Rows, shard: ShardId) -> Result<Vec<MemberNo>, RowsError> {
-    let mut members = Vec::new();
+/// Which of the members with these numbers have facts, whether they were told something or only seen: once each and by
+/// number.
+pub fn members_among(rows: &dyn Rows, members: &Range<u32>) -> Result<Vec<MemberNo>, RowsError> {
+    let mut found = Vec::new();
     for space in [row::ACTIVITY, row::CELLS, row::ORDERS] {
-        scan(rows, space, &shard.0.to_be_bytes(), |key, _| {
-            let member = row::whose(key).map(|(member, _)| member);
-            if member.is_some() && members.last() != member.as_ref() {
-                members.extend(member);
+        scan_among(rows, space, members, &mut |member, _, _| {
+            if found.last() != Some(&member) {
+                found.push(member);
             }
             Ok(true)
         })?;
     }
-    members.sort_unstable();
-    members.dedup();
-    Ok(members)
+    found.sort_unstable();
+    found.dedup();
+    Ok(found)
+}
+
+/// Takes a member, the key of a row of its and the row, answers whether to go on.
+type EachOf<'a> = &'a mut dyn FnMut(MemberNo, &[u8], &[u8]) -> Result<bool, RowsError>;
+
+/// Rows of the members with these numbers: shard by shard, and by number within each.
+pub fn scan_among(
+    rows: &dyn Rows,
+    space: Space,
+    members: &Range<u32>,
+    each: EachOf<'_>,
+) -> Result<(), RowsError> {
+    let mut more = true;
+    for shard in (0..SHARDS).map(u16::to_be_bytes) {
+        let mut from = [0; 6];
+        from[..2].copy_from_slice(&shard);
+        from[2..].copy_from_slice(&members.start.to_be_bytes());
+        scan_from(rows, space, &shard, &from, &mut |key, value| {
+            match row::whose(key) {
+                Some((member, _)) if member.0 < members.end => more = each(member, key, value)?,
+                Some(_) => return Ok(false),
+                None => {}
+            }
+            Ok(more)
+        })?;
+        if !more {
+            break;
+        }
+    }
+    Ok(())
 }
 
 fn resolve(

@@ -155,7 +155,7 @@ impl Keeper {
                 &views,
                 &inner.engine,
                 1,
-                &|_| (),
+                &|_, _| (),
             )?;
         } else if let Some(read) = members {
             give_members(&mut inner.engine.lock(), &read, &tags);

@@ -178,7 +178,7 @@ async fn read_again_whoever_lost_all_attributes_has_none() {
         values: &[("city", cdp::profile::Value::Text("上海".into()))],
     });
     let codes = Default::default();
-    load::load_all(&rows, &schema, &codes, &[], &engine, 1, &|_| ()).unwrap();
+    load::load_all(&rows, &schema, &codes, &[], &engine, 1, &|_, _| ()).unwrap();
     let now = actors::model::Clock::now(&*world.clock);
     assert_eq!(engine.lock().count(&plan, now).unwrap().count, 0);
 }
