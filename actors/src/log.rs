@@ -9,6 +9,7 @@ pub mod frame;
 mod scan;
 pub mod segment;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,6 +132,15 @@ impl Fault for LogError {
     }
 }
 
+/// A large record of a log, to be read in parts. Its checksum is that of the whole: whoever reads a part has to know by itself
+/// that it is right.
+pub trait Parts: Send + Sync {
+    /// Bytes of its payload.
+    fn bytes(&self) -> u64;
+    /// Some of them. Errors: beyond the end, or the disk.
+    fn read(&self, range: Range<u64>) -> Result<Bytes, LogError>;
+}
+
 /// A partitioned durable log. Cheap to share.
 pub trait Log: Send + Sync + 'static {
     /// How many partitions there are.
@@ -147,6 +157,16 @@ pub trait Log: Send + Sync + 'static {
         from: Offset,
         bytes_max: usize,
     ) -> Result<Vec<Stored>, LogError>;
+
+    /// A durable record whose parts can be read without the rest of it. `None`: it is read as fast as a whole, because it is
+    /// small, or near others, or in memory; or this log cannot.
+    fn parts(
+        &self,
+        _partition: PartitionId,
+        _offset: Offset,
+    ) -> Result<Option<Box<dyn Parts>>, LogError> {
+        Ok(None)
+    }
 
     /// The offset that the next durable record will have: all below are durable and readable.
     fn end(&self, partition: PartitionId) -> Offset;

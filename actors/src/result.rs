@@ -1,13 +1,18 @@
 //! One batch's decision as it stands in the result log, and its frame.
 //!
-//! Layout of a frame (schema [`SCHEMA`]): `header_len u32 | header | sealed result part | outgoing payloads`. The header
-//! says who decided what slice and where each outgoing record lies, so that a reader finds its own without opening the
-//! rest. The result part (rows, delta, counters) is sealed with the day's key: it is needed only until
+//! Layout of a frame (schema [`SCHEMA`]): `header_len u32 | header | sealed result part | outgoing payloads | checksums`. The
+//! header says who decided what slice and where each outgoing record lies, so that a reader finds its own without opening
+//! the rest; the checksums are those of each outgoing record and of what stands before the result part, so that it need not
+//! read the rest either (frames of before have none). The result part (rows, delta, counters) is sealed with the day's key: it is needed only until
 //! every cache has it. Outgoing records carry their personal part sealed with the fragment's own key.
 
 mod frame;
+mod part;
+#[cfg(test)]
+pub(crate) use part::tests as frames;
 
 pub use frame::{Decoded, FrameError, OutgoingRef, SCHEMA, SealedRecord};
+pub use part::Partial;
 
 use serde::{Deserialize, Serialize};
 

@@ -10,7 +10,7 @@ use actors::history::History;
 use actors::log::archive::FolderArchive;
 use actors::log::segment::{SegmentLog, SegmentOptions};
 use actors::log::{Log, LogError};
-use actors::machine::{RecordAt, RowsError};
+use actors::machine::{Personal, Record, RecordAt, RowsError};
 use actors::model::{
     Clock, ErrorKind, Fault, IdentNo, Offset, PartitionId, Position, Retry, Time, Token, Unit,
 };
@@ -226,6 +226,21 @@ pub struct StoredEvent {
     pub body: Option<EventBody>,
 }
 
+impl StoredEvent {
+    /// `None`: the record is no event.
+    fn of(record: &Record) -> Option<StoredEvent> {
+        if record.schema != routed::schema::EVENT {
+            return None;
+        }
+        let body = match &record.personal {
+            Personal::Open(bytes) => routed::decode(bytes),
+            Personal::None | Personal::Erased => None,
+        };
+        let head = routed::decode(&record.envelope)?;
+        Some(StoredEvent { head, body })
+    }
+}
+
 /// A running platform.
 pub struct Platform {
     config: PlatformConfig,
@@ -425,22 +440,10 @@ impl Platform {
 
     /// The bodies of timeline events, in the order asked for; `None` where a record is no event.
     pub fn events(&self, places: &[RecordAt]) -> Result<Vec<Option<StoredEvent>>, PlatformError> {
-        places.iter().map(|at| self.event(*at)).collect()
-    }
-
-    fn event(&self, at: RecordAt) -> Result<Option<StoredEvent>, PlatformError> {
-        use actors::machine::Personal;
-        let shared = self.node.shared();
-        // Any member unit reads result frames the same way.
-        let record = shared.feeds.record(Unit::member(PartitionId(0)), at)?;
-        if record.schema != routed::schema::EVENT {
-            return Ok(None);
-        }
-        let body = match &record.personal {
-            Personal::Open(bytes) => routed::decode(bytes),
-            Personal::None | Personal::Erased => None,
-        };
-        Ok(routed::decode(&record.envelope).map(|head| StoredEvent { head, body }))
+        let mut events: Vec<_> = places.iter().map(|_| None).collect();
+        let mut take = |number: usize, record: Record| events[number] = StoredEvent::of(&record);
+        self.node.shared().feeds.look_up(places, &mut take)?;
+        Ok(events)
     }
 
     /// A raw event with its original bytes. `None`: the key of its day is gone, or it is no event.

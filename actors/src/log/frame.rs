@@ -153,7 +153,7 @@ impl SegmentKey {
 }
 
 /// Reads the head of a frame without checking anything that is not cheap to check.
-fn peek(bytes: &[u8]) -> Result<Head, NoFrame> {
+pub(super) fn peek(bytes: &[u8]) -> Result<Head, NoFrame> {
     let head = bytes.get(..FRAME_HEAD).ok_or(NoFrame::Short(FRAME_HEAD))?;
     let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
     let read = Head {

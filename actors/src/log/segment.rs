@@ -37,7 +37,7 @@ pub use partition::Counts;
 pub use repair::{PartitionReport, Repaired, repair, verify};
 
 use super::archive::ArchiveStore;
-use super::{Log, LogError, LogRecord, OnDurable, Stored};
+use super::{Log, LogError, LogRecord, OnDurable, Parts, Stored};
 use crate::disk::{Disk, FolderLock, RealDisk};
 use crate::model::{Offset, PartitionId};
 use partition::{Partition, Taken};
@@ -328,6 +328,15 @@ impl Log for SegmentLog {
         bytes_max: usize,
     ) -> Result<Vec<Stored>, LogError> {
         self.partition(partition)?.read(from.0, bytes_max)
+    }
+
+    fn parts(
+        &self,
+        partition: PartitionId,
+        offset: Offset,
+    ) -> Result<Option<Box<dyn Parts>>, LogError> {
+        let parts = self.partition(partition)?.parts(offset.0)?;
+        Ok(parts.map(|parts| Box::new(parts) as Box<dyn Parts>))
     }
 
     fn end(&self, partition: PartitionId) -> Offset {

@@ -47,10 +47,39 @@ pub struct OutgoingRef {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
+pub(super) struct Head {
     header: Header,
-    inner_len: u32,
-    outgoing: Vec<OutgoingRef>,
+    pub(super) inner_len: u32,
+    pub(super) outgoing: Vec<OutgoingRef>,
+}
+
+/// Bytes of the length in front of the head, and of a checksum.
+pub(super) const WORD: usize = 4;
+
+impl Head {
+    /// The head in a frame's first bytes, and how many it takes. `Err`: what is wrong with them.
+    pub(super) fn read(frame: &[u8]) -> Result<(Head, usize), String> {
+        let end = Head::end(frame).ok_or("too short")?;
+        let head = frame.get(WORD..end).ok_or("header cut")?;
+        let head = postcard::from_bytes(head).map_err(|error| error.to_string())?;
+        Ok((head, end))
+    }
+
+    /// Where it ends, by a frame's first bytes.
+    pub(super) fn end(frame: &[u8]) -> Option<usize> {
+        let len = u32::from_le_bytes(*frame.first_chunk::<WORD>()?);
+        Some(WORD + len as usize)
+    }
+
+    /// Bytes of all outgoing records.
+    pub(super) fn body_len(&self) -> usize {
+        self.outgoing.iter().map(OutgoingRef::bytes).sum()
+    }
+
+    /// Bytes of the checksums behind them.
+    pub(super) fn sums_len(&self) -> usize {
+        (self.outgoing.len() + 1) * WORD
+    }
 }
 
 /// One outgoing record of a frame, still sealed.
@@ -102,7 +131,9 @@ impl BatchResult {
         sealer.seal_day(self.header.now, &inner, &mut sealed)?;
         let mut body = Vec::with_capacity(self.outgoing.iter().map(bytes_about).sum());
         let mut refs = Vec::with_capacity(self.outgoing.len());
+        let mut sums = Vec::with_capacity(self.outgoing.len() + 1);
         for outgoing in &self.outgoing {
+            let start = body.len();
             body.extend_from_slice(&outgoing.envelope);
             let before = body.len();
             if let Some((fragment, personal)) = &outgoing.personal {
@@ -116,6 +147,7 @@ impl BatchResult {
                 envelope_len: len32(outgoing.envelope.len()),
                 personal_len: len32(body.len() - before),
             });
+            sums.push(crc32c::crc32c(&body[start..]));
         }
         let head = Head {
             header: self.header.clone(),
@@ -123,11 +155,15 @@ impl BatchResult {
             outgoing: refs,
         };
         let head = to_bytes_of(&head, HEADER_BYTES + head.outgoing.len() * REF_BYTES);
-        let mut frame = Vec::with_capacity(4 + head.len() + sealed.len() + body.len());
+        let sums_len = (sums.len() + 1) * WORD;
+        let mut frame =
+            Vec::with_capacity(WORD + head.len() + sealed.len() + body.len() + sums_len);
         frame.extend_from_slice(&len32(head.len()).to_le_bytes());
         frame.extend_from_slice(&head);
+        sums.push(crc32c::crc32c(&frame));
         frame.extend_from_slice(&sealed);
         frame.extend_from_slice(&body);
+        frame.extend(sums.into_iter().flat_map(u32::to_le_bytes));
         Ok(frame)
     }
 }
@@ -136,19 +172,17 @@ impl Decoded {
     /// Parses the header of a frame.
     pub fn read(at: Position, frame: &Bytes) -> Result<Decoded, FrameError> {
         let form = |what: &str| FrameError::Form(at, what.to_owned());
-        let len = frame.get(..4).ok_or_else(|| form("too short"))?;
-        let head_end = 4 + u32::from_le_bytes(len.try_into().expect("four bytes")) as usize;
-        let head = frame.get(4..head_end).ok_or_else(|| form("header cut"))?;
-        let head: Head = postcard::from_bytes(head).map_err(|error| form(&error.to_string()))?;
+        let (head, head_end) = Head::read(frame).map_err(|what| form(&what))?;
         let inner_end = head_end + head.inner_len as usize;
         if frame.len() < inner_end {
             return Err(form("inner part cut"));
         }
-        let body = frame.slice(inner_end..);
-        let wanted: usize = head.outgoing.iter().map(OutgoingRef::bytes).sum();
-        if body.len() != wanted {
+        let body_end = inner_end + head.body_len();
+        // Frames of before have no checksums. The log has checked the whole, so nobody looks at them here.
+        if ![body_end, body_end + head.sums_len()].contains(&frame.len()) {
             return Err(form("outgoing part has another length than its table says"));
         }
+        let body = frame.slice(inner_end..body_end);
         Ok(Decoded {
             at,
             header: head.header,
@@ -242,36 +276,46 @@ impl Decoded {
         start: usize,
         sealer: &dyn Sealer,
     ) -> Result<Record, FrameError> {
-        let envelope_end = start + outgoing.envelope_len as usize;
-        let personal = match outgoing.fragment {
-            None => Personal::None,
-            Some(fragment) => {
-                let sealed = &self.body[envelope_end..start + outgoing.bytes()];
-                match sealer.open_fragment(fragment, sealed)? {
-                    Some(plain) => Personal::Open(plain.into()),
-                    None => Personal::Erased,
-                }
-            }
+        let at = RecordAt {
+            position: self.at,
+            index: len32(index),
         };
-        Ok(Record {
-            at: RecordAt {
-                position: self.at,
-                index: len32(index),
-            },
-            schema: outgoing.schema,
-            shard: match outgoing.to {
-                To::Shard(shard) => shard,
-                To::Partition(_) | To::EveryPartition => ShardId(0),
-            },
-            envelope: self.body.slice(start..envelope_end),
-            personal,
-        })
+        let bytes = self.body.slice(start..start + outgoing.bytes());
+        outgoing.record(at, bytes, sealer)
     }
 }
 
 impl OutgoingRef {
-    fn bytes(&self) -> usize {
+    /// Bytes of the record.
+    pub(super) fn bytes(&self) -> usize {
         self.envelope_len as usize + self.personal_len as usize
+    }
+
+    /// The record in its bytes, opened.
+    pub(super) fn record(
+        &self,
+        at: RecordAt,
+        bytes: Bytes,
+        sealer: &dyn Sealer,
+    ) -> Result<Record, FrameError> {
+        let envelope_len = self.envelope_len as usize;
+        let personal = match self.fragment {
+            None => Personal::None,
+            Some(fragment) => match sealer.open_fragment(fragment, &bytes[envelope_len..])? {
+                Some(plain) => Personal::Open(plain.into()),
+                None => Personal::Erased,
+            },
+        };
+        Ok(Record {
+            at,
+            schema: self.schema,
+            shard: match self.to {
+                To::Shard(shard) => shard,
+                To::Partition(_) | To::EveryPartition => ShardId(0),
+            },
+            envelope: bytes.slice(..envelope_len),
+            personal,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use crate::log::{Log, LogError};
 use crate::machine::{Record, RecordAt};
 use crate::model::{ErrorKind, Fault, Offset, PartitionId, Position, Unit, UnitKind};
 use crate::raw;
-use crate::result::{Decoded, FrameError, Slice};
+use crate::result::{Decoded, FrameError, Partial, Slice};
 use crate::seal::Sealer;
 
 /// The one partition of the embedded result log.
@@ -55,6 +55,21 @@ impl Fault for FeedError {
     }
 }
 
+/// A frame that is looked at.
+enum Held {
+    Whole(Arc<Decoded>),
+    Part(Partial),
+}
+
+impl Held {
+    fn at(&self) -> Position {
+        match self {
+            Held::Whole(frame) => frame.at,
+            Held::Part(frame) => frame.at(),
+        }
+    }
+}
+
 /// Reads input for all units of a node.
 pub struct Feeds {
     raw: Arc<dyn Log>,
@@ -62,6 +77,8 @@ pub struct Feeds {
     sealer: Arc<dyn Sealer>,
     partitions: u16,
     frames: Mutex<VecDeque<Arc<Decoded>>>,
+    /// The frame that was looked at last: effects ask for one record after the other.
+    looked_at: Mutex<Option<Held>>,
 }
 
 impl Feeds {
@@ -86,6 +103,7 @@ impl Feeds {
             sealer,
             partitions,
             frames: Mutex::default(),
+            looked_at: Mutex::default(),
         }
     }
 
@@ -136,6 +154,61 @@ impl Feeds {
         }
     }
 
+    /// Gives `each` the records of result frames at some places, with the number of the place, in the order of the log: for
+    /// who looks at few of them. Of a large frame only these are read. One frame is held at a time, apart from those kept
+    /// for the units, who would lose what they are about to read.
+    pub fn look_up(
+        &self,
+        places: &[RecordAt],
+        each: &mut dyn FnMut(usize, Record),
+    ) -> Result<(), FeedError> {
+        let mut order: Vec<usize> = (0..places.len()).collect();
+        order.sort_unstable_by_key(|number| {
+            let RecordAt { position, index } = places[*number];
+            (position.offset, index)
+        });
+        let mut held = self.looked_at.lock().take();
+        for number in order {
+            let RecordAt { position, index } = places[number];
+            let known = held.take().filter(|frame| frame.at() == position);
+            let frame = match known {
+                Some(frame) => frame,
+                None => self.hold(position)?,
+            };
+            let part = match &frame {
+                Held::Part(frame) => frame.record_at(index, &*self.sealer)?,
+                Held::Whole(_) => None,
+            };
+            let (frame, record) = match (part, frame) {
+                (Some(record), frame) => (frame, record),
+                (None, frame) => {
+                    let whole = match frame {
+                        Held::Whole(frame) => frame,
+                        Held::Part(_) => self.read_frame(position.offset)?,
+                    };
+                    let record = whole.record_at(index as usize, &*self.sealer)?;
+                    (Held::Whole(whole), record)
+                }
+            };
+            each(number, record);
+            held = Some(frame);
+        }
+        *self.looked_at.lock() = held;
+        Ok(())
+    }
+
+    fn hold(&self, position: Position) -> Result<Held, FeedError> {
+        if let Some(frame) = self.cached(position.offset) {
+            return Ok(Held::Whole(frame));
+        }
+        if let Some(parts) = self.results.parts(RESULTS, position.offset)?
+            && let Some(frame) = Partial::open(position, parts)?
+        {
+            return Ok(Held::Part(frame));
+        }
+        Ok(Held::Whole(self.read_frame(position.offset)?))
+    }
+
     /// One raw record, opened.
     pub fn raw_record(&self, position: Position) -> Result<Record, FeedError> {
         let stored = self.raw.read(position.partition, position.offset, 1)?;
@@ -148,14 +221,19 @@ impl Feeds {
         if let Some(frame) = self.cached(offset) {
             return Ok(frame);
         }
+        let frame = self.read_frame(offset)?;
+        self.remember(&frame);
+        Ok(frame)
+    }
+
+    fn read_frame(&self, offset: Offset) -> Result<Arc<Decoded>, FeedError> {
         let position = Position {
             partition: RESULTS,
             offset,
         };
         let stored = first(self.results.read(RESULTS, offset, 1)?, position)?;
-        let frame = Arc::new(Decoded::read(position, &stored.record.payload)?);
-        self.remember(&frame);
-        Ok(frame)
+        let frame = Decoded::read(position, &stored.record.payload)?;
+        Ok(Arc::new(frame))
     }
 
     fn raw_batch(
@@ -288,3 +366,6 @@ fn first(
         FrameError::Form(position, "there is no record at this position yet".into()).into()
     })
 }
+
+#[cfg(test)]
+mod tests;

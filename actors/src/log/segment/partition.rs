@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::manifest::Manifest;
-use super::read::Segment;
+use super::read::{Opened, Segment, SegmentParts};
 use super::tail::{Chunk, Tail, collect};
 use super::{GROUP_BYTES_MAX, Listener, OnFatal};
 use crate::disk::Disk;
@@ -223,21 +223,44 @@ impl Partition {
         if let Some(chunks) = chunks {
             return Ok(collect(&chunks, from, bytes_max));
         }
-        self.check_start(from)?;
+        self.in_segment(from, |segment, opened| {
+            segment.read(&opened, from, bytes_max)
+        })
+    }
+
+    /// A durable record that is worth reading in parts.
+    pub(super) fn parts(&self, offset: u64) -> Result<Option<SegmentParts>, LogError> {
+        if offset >= self.end() || self.tail.read().chunks(offset, 0).is_some() {
+            return Ok(None);
+        }
+        self.in_segment(offset, |segment, opened| segment.parts(opened, offset))
+    }
+
+    /// Reads in the segment that holds a record.
+    fn in_segment<T>(
+        &self,
+        offset: u64,
+        read: impl FnOnce(&Arc<Segment>, Arc<Opened>) -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
+        self.check_start(offset)?;
         let segment = self
             .segments
             .read()
-            .range(..=from)
+            .range(..=offset)
             .next_back()
             .map(clone_value);
         let read = match segment {
-            Some(segment) => segment
-                .open(self)
-                .and_then(|opened| segment.read(&opened, from, bytes_max)),
-            None => Err(corrupt(self.id, &self.dir, 0, from, "no segment holds it")),
+            Some(segment) => segment.open(self).and_then(|opened| read(&segment, opened)),
+            None => Err(corrupt(
+                self.id,
+                &self.dir,
+                0,
+                offset,
+                "no segment holds it",
+            )),
         };
         // A trim may have taken the segment meanwhile.
-        read.or_else(|error| self.check_start(from).and(Err(error)))
+        read.or_else(|error| self.check_start(offset).and(Err(error)))
     }
 
     pub(super) fn check_start(&self, from: u64) -> Result<(), LogError> {

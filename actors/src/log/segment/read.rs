@@ -1,5 +1,6 @@
 //! Reading a segment: from its file, or from the archive when the file is gone.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -12,14 +13,17 @@ use super::index::{INDEX_STEP, Index};
 use super::partition::Partition;
 use crate::disk::{Disk, DiskFile, read_exact_at, read_whole, write_all_at};
 use crate::log::archive::{ArchiveStore, archive_name};
-use crate::log::frame::{FRAME_HEAD, NoFrame, SEGMENT_HEAD, SegmentKey};
+use crate::log::frame::{FRAME_HEAD, NoFrame, SEGMENT_HEAD, SegmentKey, peek};
 use crate::log::scan::Scan;
-use crate::log::{LogError, LogRecord, Stored};
+use crate::log::{LogError, LogRecord, Parts, Stored};
 use crate::model::Offset;
 
 /// Bytes that one call to the disk reads at most, unless a single record is larger: bounds what a reader that keeps one
 /// record holds in memory.
 const BLOCK_BYTES_MAX: u64 = 4 << 20;
+
+/// A payload below this is read as a whole, checksum and all: that costs no more than looking for parts of it.
+const PARTS_BYTES_MIN: u64 = 128 << 10;
 
 /// One segment, of which readers may see the part below `readable`.
 pub(super) struct Segment {
@@ -37,6 +41,31 @@ pub(super) struct Segment {
 pub(super) struct Opened {
     source: Source,
     index: RwLock<Index>,
+}
+
+/// A record of a segment, to be read in parts.
+pub(super) struct SegmentParts {
+    segment: Arc<Segment>,
+    opened: Arc<Opened>,
+    /// Where its payload begins.
+    at: u64,
+    bytes: u64,
+}
+
+impl Parts for SegmentParts {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes, LogError> {
+        let bytes = range.end.saturating_sub(range.start);
+        if range.end > self.bytes {
+            let kind = std::io::ErrorKind::UnexpectedEof;
+            return Err(self.segment.failed("reading", kind.into()));
+        }
+        self.segment
+            .fetch(&self.opened.source, self.at + range.start, bytes)
+    }
 }
 
 enum Source {
@@ -289,6 +318,38 @@ impl Segment {
             at += used as u64;
         }
         Ok(out)
+    }
+
+    /// A large record, to be read in parts. `None`: it is small; or it is not where it should be, which [`Segment::read`]
+    /// tells about.
+    pub(super) fn parts(
+        self: &Arc<Self>,
+        opened: Arc<Opened>,
+        offset: u64,
+    ) -> Result<Option<SegmentParts>, LogError> {
+        let readable = self.bytes();
+        let found = opened.index.read().find(offset);
+        let (_, at) = found.unwrap_or((self.key.first, SEGMENT_HEAD as u64));
+        // What begins further behind an entry has one itself.
+        let want = INDEX_STEP + FRAME_HEAD as u64;
+        let block = self.fetch(&opened.source, at, want.min(readable.saturating_sub(at)))?;
+        let mut used = 0;
+        while let Some(head) = block.get(used..).and_then(|rest| peek(rest).ok()) {
+            let payload = at + (used + FRAME_HEAD) as u64;
+            used += head.bytes();
+            if head.is_mark() || head.offset < offset {
+                continue;
+            }
+            let bytes = u64::from(head.length);
+            let is_it = head.offset == offset && payload + bytes <= readable;
+            return Ok((is_it && bytes >= PARTS_BYTES_MIN).then(|| SegmentParts {
+                segment: Arc::clone(self),
+                opened,
+                at: payload,
+                bytes,
+            }));
+        }
+        Ok(None)
     }
 
     fn damaged(&self, at: u64, used: usize, offset: u64, what: &str) -> LogError {

@@ -24,6 +24,31 @@ fn append_and_wait(log: &SegmentLog, group: Vec<LogRecord>) -> Result<Offset, Lo
     told.recv().unwrap()
 }
 
+#[test]
+fn a_large_record_is_read_in_parts_once_it_has_left_the_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = || threaded(1 << 20, 1 << 20);
+    let log = SegmentLog::open(folder.path(), options()).unwrap();
+    let large: Vec<u8> = (0..300_000u32).map(|at| (at * 7 / 3) as u8).collect();
+    let small = group("small", 1, 100);
+    append_and_wait(&log, small.clone()).unwrap();
+    let at = append_and_wait(&log, vec![record(large.clone())]).unwrap();
+    let behind = append_and_wait(&log, small).unwrap();
+    assert!(log.parts(P, at).unwrap().is_none(), "it is in memory");
+    drop(log);
+    let log = SegmentLog::open(folder.path(), options()).unwrap();
+    for offset in [Offset(at.0 - 1), behind, Offset(behind.0 + 1)] {
+        assert!(log.parts(P, offset).unwrap().is_none(), "{offset:?}");
+    }
+    let parts = log.parts(P, at).unwrap().unwrap();
+    assert_eq!(parts.bytes(), large.len() as u64);
+    for (from, to) in [(0, 0), (0, 1), (70_000, 140_001), (299_999, 300_000)] {
+        let read = parts.read(from as u64..to as u64).unwrap();
+        assert_eq!(read, large[from..to]);
+    }
+    assert!(parts.read(299_999..300_001).is_err());
+}
+
 /// Four appenders and three readers at once, on a real disk, over several segments.
 #[test]
 fn readers_follow_appenders() {
