@@ -141,6 +141,21 @@ pub trait Parts: Send + Sync {
     fn read(&self, range: Range<u64>) -> Result<Bytes, LogError>;
 }
 
+/// A record that is in memory.
+impl Parts for Bytes {
+    fn bytes(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn read(&self, range: Range<u64>) -> Result<Bytes, LogError> {
+        if range.start > range.end || range.end > self.bytes() {
+            let kind = std::io::ErrorKind::UnexpectedEof;
+            return Err(LogError::io("reading a part of a record", kind.into()));
+        }
+        Ok(self.slice(range.start as usize..range.end as usize))
+    }
+}
+
 /// A partitioned durable log. Cheap to share.
 pub trait Log: Send + Sync + 'static {
     /// How many partitions there are.

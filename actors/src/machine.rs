@@ -124,6 +124,17 @@ pub struct Record {
     pub personal: Personal,
 }
 
+impl Record {
+    /// Bytes of its parts.
+    pub fn bytes(&self) -> usize {
+        let personal = match &self.personal {
+            Personal::Open(bytes) => bytes.len(),
+            Personal::None | Personal::Erased => 0,
+        };
+        self.envelope.len() + personal
+    }
+}
+
 /// Who receives an outgoing record.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,

@@ -6,7 +6,7 @@
 use actors::log::LogRecord;
 use actors::log::frame::{Head, SegmentKey};
 use actors::model::{Offset, PartitionId, Position};
-use actors::result::Decoded;
+use actors::result::{Decoded, Partial};
 use actors::seal::TestSealer;
 use bytes::{Bytes, BytesMut};
 
@@ -48,6 +48,11 @@ pub fn frames(bytes: &[u8]) {
         let _ = decoded.inner(&sealer);
         for index in 0..decoded.refs().len() {
             let _ = decoded.record_at(index, &sealer);
+        }
+    }
+    if let Ok(Some(part)) = Partial::open(at, Box::new(payload.clone())) {
+        for index in 0..100 {
+            let _ = part.record_at(index, &sealer);
         }
     }
     let record = LogRecord { schema: 1, payload };

@@ -27,8 +27,9 @@ pub const FRAME_HEAD: usize = 28;
 /// Bytes of a segment file before its first frame.
 pub const SEGMENT_HEAD: usize = 32;
 /// Largest payload, in bytes. A reader holds a record in memory at once, and a damaged length must not make it ask for
-/// gigabytes.
-pub const RECORD_BYTES_MAX: usize = 16 << 20;
+/// gigabytes. The largest are batch results, in which rows stand whole: two thousand members with thirty kilobytes of
+/// attributes each.
+pub const RECORD_BYTES_MAX: usize = 64 << 20;
 
 const FRAME_VERSION: u8 = 1;
 const MAGIC: &[u8; 8] = b"TRIBSEG1";

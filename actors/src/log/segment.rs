@@ -50,7 +50,7 @@ pub const SEGMENT_BYTES: u64 = 64 << 20;
 /// reads from the disk.
 pub const TAIL_BYTES_MAX: usize = 32 << 20;
 /// Largest group, in bytes with frame heads: it is written at once and kept whole in memory meanwhile.
-pub const GROUP_BYTES_MAX: usize = 64 << 20;
+pub const GROUP_BYTES_MAX: usize = 128 << 20;
 
 /// Places where a process built with the feature `failpoints` can be made to end: with `FAILPOINTS=log-after-write=return`
 /// (and `fail::FailScenario::setup()` at its start) it aborts there, as a kill would.

@@ -21,6 +21,10 @@ pub const RESULTS: PartitionId = PartitionId(0);
 /// Bytes read from a log at once, at most. Enough for a full batch, little enough to keep in cache.
 const READ_BYTES: usize = 4 << 20;
 
+/// Bytes of records that one batch takes, unless a single one has more: what comes of them has to fit into one record of the
+/// result log ([`crate::log::frame::RECORD_BYTES_MAX`]), whatever has piled up.
+const BATCH_BYTES: usize = 4 << 20;
+
 /// What a raw record is taken for before one was read: what is read beyond the records asked for is read again.
 const RECORD_BYTES_GUESS: usize = 512;
 
@@ -129,7 +133,9 @@ impl Feeds {
         };
         for slice in slices {
             match unit.kind {
-                UnitKind::Identity => self.raw_slice(*slice, &mut batch.inputs)?,
+                UnitKind::Identity => {
+                    self.raw_slice(*slice, usize::MAX, &mut batch.inputs)?;
+                }
                 UnitKind::Member => {
                     let mut at = slice.from;
                     while at < slice.to {
@@ -170,7 +176,8 @@ impl Feeds {
         let mut held = self.looked_at.lock().take();
         for number in order {
             let RecordAt { position, index } = places[number];
-            let known = held.take().filter(|frame| frame.at() == position);
+            let kept = self.results.start(RESULTS) <= position.offset;
+            let known = held.take().filter(|frame| kept && frame.at() == position);
             let frame = match known {
                 Some(frame) => frame,
                 None => self.hold(position)?,
@@ -242,21 +249,20 @@ impl Feeds {
         records_max: usize,
     ) -> Result<Batch, FeedError> {
         let mut batch = Batch::default();
+        let mut room_bytes = BATCH_BYTES;
         // Commands first (partition 0), then events: a command is never stuck behind a flood.
         for partition in (0..self.raw.partitions()).map(PartitionId) {
             let from = consumed.get(&partition).copied().unwrap_or_default();
             let room = records_max.saturating_sub(batch.inputs.len());
             let to = Offset(self.raw.end(partition).0.min(from.0 + room as u64));
-            if from < to {
+            if from < to && room_bytes > 0 {
                 let before = batch.inputs.len();
-                self.raw_slice(
-                    Slice {
-                        partition,
-                        from,
-                        to,
-                    },
-                    &mut batch.inputs,
-                )?;
+                let slice = Slice {
+                    partition,
+                    from,
+                    to,
+                };
+                room_bytes -= self.raw_slice(slice, room_bytes, &mut batch.inputs)?;
                 let read = (batch.inputs.len() - before) as u64;
                 batch.slices.push(Slice {
                     partition,
@@ -268,10 +274,18 @@ impl Feeds {
         Ok(batch)
     }
 
-    fn raw_slice(&self, slice: Slice, inputs: &mut Vec<Input>) -> Result<(), FeedError> {
+    /// Reads records of a slice until there are `bytes_max` bytes of them, at least one. Answers how many of these bytes
+    /// they took.
+    fn raw_slice(
+        &self,
+        slice: Slice,
+        bytes_max: usize,
+        inputs: &mut Vec<Input>,
+    ) -> Result<usize, FeedError> {
         let mut at = slice.from;
+        let mut room = bytes_max;
         let (mut records, mut bytes) = (1, RECORD_BYTES_GUESS);
-        while at < slice.to {
+        while at < slice.to && room > 0 {
             let wanted = (slice.to.0 - at.0) as usize;
             let about = (bytes / records).saturating_mul(wanted).min(READ_BYTES);
             let stored = self.raw.read(slice.partition, at, about)?;
@@ -284,13 +298,14 @@ impl Feeds {
                 .map(|it| it.record.payload.len())
                 .sum::<usize>();
             for stored in stored {
-                if stored.offset >= slice.to {
+                if stored.offset >= slice.to || room == 0 {
                     break;
                 }
                 let position = Position {
                     partition: slice.partition,
                     offset: stored.offset,
                 };
+                room = room.saturating_sub(stored.record.payload.len());
                 inputs.push(Input {
                     record: raw::open(position, &stored.record, &*self.sealer)?,
                     from: None,
@@ -298,7 +313,7 @@ impl Feeds {
                 at = Offset(stored.offset.0 + 1);
             }
         }
-        Ok(())
+        Ok(bytes_max - room)
     }
 
     fn member_batch(
@@ -311,9 +326,13 @@ impl Feeds {
         let end = self.results.end(RESULTS);
         let mut batch = Batch::default();
         let mut at = from;
-        while at < end && batch.inputs.len() < records_max {
+        let mut bytes = 0;
+        while at < end && batch.inputs.len() < records_max && bytes < BATCH_BYTES {
             let frame = self.frame(at)?;
+            let before = batch.inputs.len();
             self.take(unit, &frame, &mut batch.inputs)?;
+            let taken = batch.inputs[before..].iter();
+            bytes += taken.map(|input| input.record.bytes()).sum::<usize>();
             at = Offset(at.0 + 1);
         }
         if from < at {

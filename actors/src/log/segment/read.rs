@@ -50,6 +50,8 @@ pub(super) struct SegmentParts {
     /// Where its payload begins.
     at: u64,
     bytes: u64,
+    /// What of it was read when it was found.
+    first: Bytes,
 }
 
 impl Parts for SegmentParts {
@@ -62,6 +64,9 @@ impl Parts for SegmentParts {
         if range.end > self.bytes {
             let kind = std::io::ErrorKind::UnexpectedEof;
             return Err(self.segment.failed("reading", kind.into()));
+        }
+        if range.end <= self.first.len() as u64 {
+            return Ok(self.first.slice(range.start as usize..range.end as usize));
         }
         self.segment
             .fetch(&self.opened.source, self.at + range.start, bytes)
@@ -335,9 +340,10 @@ impl Segment {
         let block = self.fetch(&opened.source, at, want.min(readable.saturating_sub(at)))?;
         let mut used = 0;
         while let Some(head) = block.get(used..).and_then(|rest| peek(rest).ok()) {
-            let payload = at + (used + FRAME_HEAD) as u64;
-            used += head.bytes();
+            used += FRAME_HEAD;
+            let payload = at + used as u64;
             if head.is_mark() || head.offset < offset {
+                used += head.length as usize;
                 continue;
             }
             let bytes = u64::from(head.length);
@@ -347,6 +353,7 @@ impl Segment {
                 opened,
                 at: payload,
                 bytes,
+                first: block.slice(used.min(block.len())..),
             }));
         }
         Ok(None)

@@ -46,20 +46,8 @@ pub(crate) fn frame(records: u32, bytes: usize, sealer: &TestSealer) -> Vec<u8> 
     numbered.unwrap()
 }
 
-struct InMemory(Vec<u8>);
-
-impl Parts for InMemory {
-    fn bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-    fn read(&self, range: std::ops::Range<u64>) -> Result<Bytes, LogError> {
-        let range = range.start as usize..range.end as usize;
-        Ok(Bytes::copy_from_slice(&self.0[range]))
-    }
-}
-
 fn open(frame: &[u8]) -> Option<Partial> {
-    Partial::open(AT, Box::new(InMemory(frame.to_vec()))).unwrap()
+    Partial::open(AT, Box::new(Bytes::copy_from_slice(frame))).unwrap()
 }
 
 #[test]
