@@ -141,6 +141,12 @@ enum Replacing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Pages,
+    /// The meta file took the place of the old one, and its folder cannot be synced.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "only tests play a disk's faults")
+    )]
+    Renamed,
     Meta,
 }
 
@@ -288,6 +294,12 @@ impl CheckpointJob {
     fn write(&self, table: &mut PageTable, last: Step) -> Result<u64, Failed> {
         let before = |error| (error, Replacing::NotBegun);
         self.lock.as_ref().map_err(Clone::clone).map_err(before)?;
+        if !self.old.doubtful.is_empty() {
+            // Otherwise each attempt would take more places, on a disk that does not say which meta file it has.
+            sync_parent(&self.base)
+                .map_err(|error| io_error(&self.base, error))
+                .map_err(before)?;
+        }
         let pages = self.assign(table);
         let base_path = self.base.with_extension("base");
         write_pages(&base_path, &pages)
@@ -310,8 +322,13 @@ impl CheckpointJob {
             .map_err(|error| io_error(&new, error))
             .map_err(before)?;
         fs::rename(&new, &meta_path)
-            .and_then(|()| sync_parent(&meta_path))
-            .map_err(|error| (io_error(&meta_path, error), Replacing::Begun))?;
+            .map_err(|error| io_error(&meta_path, error))
+            .map_err(before)?;
+        let synced = match last {
+            Step::Renamed => Err(io::ErrorKind::Other.into()),
+            _ => sync_parent(&meta_path),
+        };
+        synced.map_err(|error| (io_error(&meta_path, error), Replacing::Begun))?;
         crate::crash::point("memfile-meta");
         table.doubtful.clear();
         Ok(bytes)

@@ -146,45 +146,76 @@ fn torn_pages_of_a_checkpoint_that_was_cut_short_are_nobodys() {
     }
 }
 
-/// Once the meta file may have been replaced, nobody knows which one a power cut leaves: both must stay right.
 #[test]
-fn what_a_failed_checkpoint_wrote_is_not_written_over_if_it_may_count() {
-    for begun in [false, true] {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        let size = || fs::metadata(path("memory.base")).unwrap().len();
-        let mut file = fresh(dir.path());
-        fill(&mut file, 0);
-        file.checkpoint(at(1), Vec::new()).unwrap();
-        // The new meta file cannot be made, or cannot take the place of the old one.
-        let in_the_way = path(if begun {
-            "memory.meta"
-        } else {
-            "memory.meta-new"
-        });
-        let _ = fs::rename(path("memory.meta"), path("kept"));
-        fs::create_dir(&in_the_way).unwrap();
-        let mut sizes = Vec::new();
-        for generation in 1..4 {
-            fill(&mut file, generation);
-            assert!(file.checkpoint(at(2), Vec::new()).is_err());
-            sizes.push(size());
-        }
-        fs::remove_dir(&in_the_way).unwrap();
-        fs::rename(path("kept"), path("memory.meta")).unwrap();
-        match begun {
-            true => assert!(sizes.is_sorted_by(|one, next| one < next), "{sizes:?}"),
-            false => assert!(sizes.iter().all(|it| *it == sizes[0]), "{sizes:?}"),
-        }
-        holds(&ready(dir.path()).0, 1);
-        // Once one has come through, what failed before is free again.
-        file.checkpoint(at(3), Vec::new()).unwrap();
-        let all = size();
-        fill(&mut file, 4);
-        file.checkpoint(at(4), Vec::new()).unwrap();
-        holds(&ready(dir.path()).0, 5);
-        assert_eq!(size(), all);
+fn a_checkpoint_that_fails_early_takes_no_places() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = || fs::metadata(dir.path().join("memory.base")).unwrap().len();
+    let mut file = fresh(dir.path());
+    fill(&mut file, 0);
+    file.checkpoint(at(1), Vec::new()).unwrap();
+    // The new meta file cannot be made.
+    let new = dir.path().join("memory.meta-new");
+    fs::create_dir(&new).unwrap();
+    let mut sizes = Vec::new();
+    for generation in 1..4 {
+        fill(&mut file, generation);
+        assert!(file.checkpoint(at(2), Vec::new()).is_err());
+        sizes.push(size());
     }
+    assert!(sizes.iter().all(|it| *it == sizes[0]), "{sizes:?}");
+    holds(&ready(dir.path()).0, 1);
+    fs::remove_dir(&new).unwrap();
+    file.checkpoint(at(3), Vec::new()).unwrap();
+    holds(&ready(dir.path()).0, 4);
+}
+
+/// Nobody knows which meta file a power cut leaves then: both must stay right.
+#[test]
+fn what_a_failed_checkpoint_wrote_is_not_written_over_while_it_may_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let mut file = fresh(dir.path());
+    fill(&mut file, 0);
+    file.checkpoint(at(1), Vec::new()).unwrap();
+    let old = fs::read(path("memory.meta")).unwrap();
+    fill(&mut file, 1);
+    let job = file.start_checkpoint(at(2), Vec::new()).unwrap();
+    assert!(file.end_checkpoint(job.run_until(Step::Renamed)).is_err());
+    let new = fs::read(path("memory.meta")).unwrap();
+    assert_ne!(old, new);
+    fill(&mut file, 2);
+    let job = file.start_checkpoint(at(3), Vec::new()).unwrap();
+    file.end_checkpoint(job.run_until(Step::Pages)).unwrap();
+    for (meta, generations) in [(old, 1), (new, 2)] {
+        fs::write(path("memory.meta"), meta).unwrap();
+        holds(&ready(dir.path()).0, generations);
+    }
+}
+
+#[test]
+fn places_of_a_failed_checkpoint_are_free_once_another_one_has_come_through() {
+    let dir = tempfile::tempdir().unwrap();
+    let size = || fs::metadata(dir.path().join("memory.base")).unwrap().len();
+    let mut file = fresh(dir.path());
+    fill(&mut file, 0);
+    file.checkpoint(at(1), Vec::new()).unwrap();
+    let first = size();
+    fill(&mut file, 1);
+    let job = file.start_checkpoint(at(2), Vec::new()).unwrap();
+    assert!(file.end_checkpoint(job.run_until(Step::Renamed)).is_err());
+    let failed = size();
+    file.checkpoint(at(3), Vec::new()).unwrap();
+    let all = size();
+    assert!(first < failed);
+    assert_eq!(all - failed, failed - first, "old, doubtful and new");
+    // More than the places of the old ones.
+    fill(&mut file, 2);
+    for number in 40_000..60_000 {
+        CELLS.set(&mut file, number, [1, 1]);
+    }
+    file.checkpoint(at(4), Vec::new()).unwrap();
+    assert_eq!(size(), all);
+    assert_eq!(CELLS.get(&ready(dir.path()).0, 59_999), [1, 1]);
 }
 
 #[test]
