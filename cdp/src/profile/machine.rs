@@ -154,19 +154,18 @@ impl MemberMachine {
             position: head.raw,
             source: head.source,
         };
+        let taken = told.iter().filter(|(_, value)| operation.takes(value));
+        let mut taken = taken.peekable();
         if operation == Operation::Delete {
             let cell = self.batch.cell(rows, head.member, head.fragment)?;
             cell.dirty = true;
             cell.value.delete_all(head.brand, telling(Value::Cleared))?;
         } else if let Some(schema) = schema
-            && told.iter().any(|(_, value)| operation.takes(value))
+            && taken.peek().is_some()
         {
             let cell = self.batch.cell(rows, head.member, head.fragment)?;
             cell.dirty = true;
-            for (name, value) in &told {
-                if !operation.takes(value) {
-                    continue;
-                }
+            for (name, value) in taken {
                 let union = schema
                     .get(name)
                     .is_some_and(|it| it.survivorship == Survivorship::Union);
