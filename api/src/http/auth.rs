@@ -204,6 +204,15 @@ pub struct Caller {
 }
 
 impl Caller {
+    /// Refuses who sees some brands only: `what` belongs to nobody in particular.
+    pub fn needs_everything(&self, what: &str) -> Result<(), ApiError> {
+        if self.scope.brands == BrandSet::All {
+            return Ok(());
+        }
+        let message = format!("{what} need a key that sees the whole installation");
+        Err(ApiError::new("denied", message))
+    }
+
     /// What the caller did, for the audit chain.
     pub fn act(&self, kind: &str, action: &str, item: impl ToString, brand: BrandId) -> Act {
         Act {

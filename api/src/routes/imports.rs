@@ -311,16 +311,9 @@ async fn choose(
     path: Option<String>,
     object: Option<String>,
 ) -> Result<Chosen, ApiError> {
-    let everything = caller.scope.brands == BrandSet::All;
     match (file, path, object) {
         (None, None, Some(name)) => {
-            // Objects belong to nobody in particular, as the server's own files.
-            if !everything {
-                return Err(ApiError::new(
-                    "denied",
-                    "objects of the object store need a key that sees the whole installation",
-                ));
-            }
+            caller.needs_everything("objects of the object store")?;
             let wrong = |error: ObjectError| ApiError::from(error).field("object");
             let location = Location::parse_one(&name).map_err(wrong)?;
             let looked = look(shared.config.object_store.as_ref(), &location).await;
@@ -343,13 +336,7 @@ async fn choose(
             })
         }
         (None, Some(name), None) => {
-            // Files of the server belong to nobody in particular.
-            if !everything {
-                return Err(ApiError::new(
-                    "denied",
-                    "files of the server need a key that sees the whole installation",
-                ));
-            }
+            caller.needs_everything("files of the server")?;
             let root = shared.config.import.folder.as_deref().ok_or_else(|| {
                 let message = "the server has no `import.folder`: bring the file instead";
                 ApiError::new("parameter_form", message).field("path")

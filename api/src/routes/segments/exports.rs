@@ -222,11 +222,8 @@ fn covers(all: &BrandSet, some: &BrandSet) -> bool {
 /// The folder of the object store that a caller names. What can be told now is not told later: whether the store is there,
 /// has the bucket and takes our keys.
 async fn folder(shared: &Shared, caller: &Caller, text: &str) -> Result<Location, ApiError> {
-    // Buckets belong to nobody in particular.
-    if caller.scope.brands != BrandSet::All {
-        let message = "exports into the object store need a key that sees the whole installation";
-        return Err(ApiError::new("denied", message).field("to"));
-    }
+    let buckets = caller.needs_everything("exports into the object store");
+    buckets.map_err(|error| error.field("to"))?;
     let wrong = |error: ObjectError| ApiError::from(error).field("to");
     let folder = Location::parse_folder(text).map_err(wrong)?;
     let settings = shared.config.object_store.as_ref();
@@ -246,10 +243,8 @@ fn checked_topic(
     name: &str,
     format: Format,
 ) -> Result<String, ApiError> {
-    if caller.scope.brands != BrandSet::All {
-        let message = "exports to Kafka need a key that sees the whole installation";
-        return Err(ApiError::new("denied", message).field("to"));
-    }
+    let topics = caller.needs_everything("exports to Kafka");
+    topics.map_err(|error| error.field("to"))?;
     super::super::webhooks::topic(shared, name)
         .map_err(|message| ApiError::new("body_invalid", message).field("to"))?;
     if format != Format::Jsonl {
