@@ -169,11 +169,7 @@ impl Keeper {
             &owners,
             &inner.engine,
             inner.threads,
-            &|read, all| {
-                let mut loaded = inner.loaded.lock();
-                // Threads tell in no order; 0 is the beginning.
-                *loaded = (if read == 0 { 0 } else { loaded.0.max(read) }, all);
-            },
+            &|read, all| *inner.loaded.lock() = (read, all),
         )?;
         {
             let mut engine = inner.engine.lock();

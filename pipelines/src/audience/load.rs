@@ -181,7 +181,7 @@ pub fn load_all(
     tell(0, blocks.end);
     load_people(rows, engine)?;
     let again = !engine.lock().attribute_names().is_empty();
-    let (next, read) = (AtomicU32::new(0), AtomicU32::new(0));
+    let (next, read) = (AtomicU32::new(0), Mutex::new(0));
     let failed: Mutex<Option<RowsError>> = Mutex::new(None);
     let work = || {
         let rows = rows.clone();
@@ -195,8 +195,10 @@ pub fn load_all(
                 *failed.lock() = Some(error);
                 return;
             }
-            let more = members.end - members.start;
-            tell(read.fetch_add(more, Ordering::Relaxed) + more, blocks.end);
+            // Told while it is held: in order.
+            let mut read = read.lock();
+            *read += members.end - members.start;
+            tell(*read, blocks.end);
         }
     };
     std::thread::scope(|scope| {
@@ -297,10 +299,9 @@ fn load_tags_among(
         rows,
         member_row::TAGS,
         members,
-        &mut |member, key, value| {
+        &mut |member, tag, value| {
             let held = concluded::decode::<TagValue>(value)?;
-            let tag = member_row::whose(key).map(|(_, IdentNo(tag))| TagId(tag));
-            if let Some(code) = tag.and_then(|tag| codes.get(&tag)) {
+            if let Some(code) = codes.get(&TagId(tag.0)) {
                 engine.lock().apply(Change::Tag {
                     member,
                     code,

@@ -82,8 +82,8 @@ pub fn members_among(rows: &dyn Rows, members: &Range<u32>) -> Result<Vec<Member
     Ok(found)
 }
 
-/// Takes a member, the key of a row of its and the row, answers whether to go on.
-type EachOf<'a> = &'a mut dyn FnMut(MemberNo, &[u8], &[u8]) -> Result<bool, RowsError>;
+/// Takes a member, what stands behind it in the key of a row ([`row::whose`]) and the row, answers whether to go on.
+type EachOf<'a> = &'a mut dyn FnMut(MemberNo, IdentNo, &[u8]) -> Result<bool, RowsError>;
 
 /// Rows of the members with these numbers: shard by shard, and by number within each.
 pub fn scan_among(
@@ -99,7 +99,7 @@ pub fn scan_among(
         from[2..].copy_from_slice(&members.start.to_be_bytes());
         scan_from(rows, space, &shard, &from, &mut |key, value| {
             match row::whose(key) {
-                Some((member, _)) if member.0 < members.end => more = each(member, key, value)?,
+                Some((member, of)) if member.0 < members.end => more = each(member, of, value)?,
                 Some(_) => return Ok(false),
                 None => {}
             }
